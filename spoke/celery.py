@@ -1,0 +1,37 @@
+"""The Celery application and the whole timetable of periodic work, in one visible place."""
+
+import os
+
+from celery import Celery
+from celery.schedules import crontab
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spoke.settings")
+
+app = Celery("spoke")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+# Every entry only finds what is due and fans out; each task is safe to run twice.
+app.conf.beat_schedule = {
+    "flush-api-requests": {"task": "quotas.tasks.flush_api_requests", "schedule": 10.0},
+    "turn-usage-periods": {
+        "task": "quotas.tasks.turn_due_periods",
+        "schedule": crontab(minute="*/5"),
+    },
+    "expire-invitations": {
+        "task": "orgs.tasks.expire_invitations",
+        "schedule": crontab(minute="*/15"),
+    },
+    "purge-closed-organizations": {
+        "task": "orgs.tasks.purge_closed_organizations",
+        "schedule": crontab(hour="3", minute="10"),
+    },
+    "prune-idempotency-records": {
+        "task": "spoke.core.tasks.prune_idempotency_records",
+        "schedule": crontab(minute="40"),
+    },
+    "reconcile-gauges": {
+        "task": "quotas.tasks.reconcile_gauges",
+        "schedule": crontab(hour="3", minute="40"),
+    },
+}

@@ -1,0 +1,103 @@
+"""Idempotency keys: the first answer under a key is replayed; it commits with what it answers for.
+
+Because record and effect share one transaction, there is no state between: a call that failed left
+neither, and may be sent again under the same key.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
+
+from spoke.core import sealing, tenancy
+from spoke.core.errors import Conflict, InvalidInput, Unprocessable
+from spoke.core.models import IdempotencyRecord
+
+LIFETIME = timedelta(hours=24)
+MAX_KEY_LENGTH = 255
+
+
+def read_key(request: Request) -> str | None:
+    """The request's Idempotency-Key. Raises InvalidInput when it is not 1 to 255 visible ASCII."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not all("!" <= char <= "~" for char in key):
+        raise InvalidInput(
+            "Idempotency-Key takes 1 to 255 visible ASCII characters.", field="Idempotency-Key"
+        )
+    return key
+
+
+def fingerprint(request: Request) -> str:
+    """SHA-256 over method, path and the bytes of the body."""
+    digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
+    digest.update(
+        json.dumps(request.data, sort_keys=True, cls=JSONEncoder).encode("utf-8", "surrogatepass")
+    )
+    return digest.hexdigest()
+
+
+def run_once(
+    *,
+    key: str,
+    request_hash: str,
+    user_id: int | None,
+    now: datetime,
+    handler: Callable[[], Response],
+) -> Response:
+    """Runs the handler once for this key; another call with the key gets the first one's answer.
+
+    Must be called inside a tenancy scope's transaction. Raises Conflict while a twin is running and
+    Unprocessable when the key was used for another request.
+    """
+    scope = tenancy.current()
+    owner = {"org_id": scope.org_id} if scope.org_id else {"org_id": None, "user_id": user_id}
+    name = f"{owner}:{key}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+        if not cursor.fetchone()[0]:
+            raise Conflict(
+                "A request with this Idempotency-Key is still being processed.",
+                code="idempotency_key_in_use",
+                headers={"Retry-After": "1"},
+            )
+    record = IdempotencyRecord.objects.filter(**owner, key=key).first()
+    if record is not None and record.created_at <= now - LIFETIME:
+        record.delete()
+        record = None
+    if record is not None:
+        return _replay(record, request_hash)
+    response = handler()
+    IdempotencyRecord.objects.create(
+        **{"user_id": user_id, **owner},
+        key=key,
+        request_hash=request_hash,
+        response_status=response.status_code,
+        response_body=sealing.seal(json.dumps(response.data, cls=JSONEncoder)),
+        created_at=now,
+    )
+    return response
+
+
+def _replay(record: IdempotencyRecord, request_hash: str) -> Response:
+    if record.request_hash != request_hash:
+        raise Unprocessable(
+            "This Idempotency-Key was used for a different request.",
+            code="idempotency_key_reused",
+        )
+    body: Any = json.loads(sealing.unseal(record.response_body))
+    return Response(body, status=record.response_status, headers={"Idempotency-Replayed": "true"})
+
+
+def prune_records(*, now: datetime) -> int:
+    """Deletes the records that are past their lifetime, and says how many."""
+    with tenancy.all_organizations(reason="prune idempotency records"):
+        deleted, _ = IdempotencyRecord.objects.filter(created_at__lte=now - LIFETIME).delete()
+    return deleted

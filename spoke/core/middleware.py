@@ -1,0 +1,115 @@
+"""Middleware: request ids, outages, conditional answers, anonymous limits, the admin's tenancy."""
+
+import re
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware import http
+from django_ratelimit.core import is_ratelimited
+from redis.exceptions import RedisError
+
+from spoke.core import tenancy
+from spoke.core.errors import RateLimited, ServiceUnavailable
+from spoke.core.problem import is_outage, problem_response
+from spoke.core.requestid import request_id
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+OUTAGE = "A service that Spoke depends on is not reachable at the moment. Try again."
+ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestIdMiddleware:
+    """Gives every request an id, taken from X-Request-ID where that is harmless, and answers it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        sent = request.headers.get("X-Request-ID", "")
+        chosen = sent if ACCEPTED_REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        request.META["HTTP_X_REQUEST_ID"] = chosen
+        request.__dict__.pop("headers", None)  # a cached copy would still hold what was sent
+        token = request_id.set(chosen)
+        try:
+            response = self.get_response(request)
+        finally:
+            request_id.reset(token)
+        response.headers["X-Request-ID"] = chosen
+        return response
+
+
+class OutageMiddleware:
+    """Turns an unreachable database or Redis outside the API's views into a 503 with Retry-After."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if is_outage(exception):
+            return problem_response(ServiceUnavailable(OUTAGE))
+        return None
+
+
+class ConditionalGetMiddleware(http.ConditionalGetMiddleware):
+    """ETag and 304 for what is not streamed; the admin's and the static pages are left alone."""
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        if request.path.startswith("/admin/") or response.streaming:
+            return response
+        return super().process_response(request, response)
+
+
+class AnonymousRateLimitMiddleware:
+    """Limits requests by address on the views that act before anybody is known."""
+
+    PREFIXES = ("/_allauth/", "/accounts/", "/invitations/", "/billing/webhook", "/admin/login")
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path.startswith(self.PREFIXES):
+            return self.get_response(request)
+        try:
+            refused = is_ratelimited(  # type: ignore[no-untyped-call]
+                request,
+                group="anonymous",
+                key="ip",
+                rate=settings.ANONYMOUS_RATE_LIMIT,
+                increment=True,
+            )
+        except RedisError:
+            # Guessing passwords must not become free while the counter is away.
+            return problem_response(ServiceUnavailable(OUTAGE))
+        if refused:
+            return problem_response(
+                RateLimited("Too many requests from this address.", headers={"Retry-After": "60"})
+            )
+        return self.get_response(request)
+
+
+class AdminTenancyMiddleware:
+    """Opens the door to all organizations for a signed-in member of staff in the admin, and logs it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path.startswith("/admin/") or not request.user.is_staff:
+            return self.get_response(request)
+        reason = f"admin {request.method} {request.path}"
+        with tenancy.all_organizations(reason=reason, actor=f"user:{request.user.pk}"):
+            response = self.get_response(request)
+            if response.status_code >= 500:
+                # The exception was already rendered below us; what it left behind must go.
+                transaction.set_rollback(True)
+        return response

@@ -1,0 +1,105 @@
+"""JSON in: what cannot be stored or would harm the server is refused here, with its place named."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.parsers import BaseParser
+
+from spoke.core.errors import PayloadTooLarge
+
+MAX_DEPTH = 32
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+MAX_INTEGER = 2**63 - 1  # PostgreSQL's bigint
+
+
+def read_body(stream: IO[bytes], limit: int) -> bytes:
+    """The body, read no further than `limit` bytes. Raises PayloadTooLarge beyond."""
+    body = stream.read(limit + 1)
+    if len(body) > limit:
+        raise PayloadTooLarge(f"The body is larger than {limit} bytes.", limit=limit)
+    return body
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name appears twice in one object")
+    return result
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON text as Python values. Raises ParseError (not JSON) or ValidationError (not storable)."""
+    try:
+        data = json.loads(
+            body.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique_pairs,
+        )
+    except UnicodeDecodeError as exc:
+        raise ParseError(f"The body is not UTF-8 at byte {exc.start}.") from exc
+    except RecursionError as exc:
+        raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.") from exc
+    except ValueError as exc:
+        raise ParseError(f"The body is not valid JSON: {exc}.") from exc
+    _check(data)
+    return data
+
+
+def _check(data: Any) -> None:
+    """Walks the values without recursion and refuses what the database or the code cannot hold."""
+    stack: list[tuple[Any, tuple[str, ...]]] = [(data, ())]
+    while stack:
+        value, path = stack.pop()
+        if len(path) > MAX_DEPTH:
+            raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+        if isinstance(value, str):
+            _check_text(value, path)
+        elif isinstance(value, int | float) and abs(value) > MAX_INTEGER:
+            _refuse(path, "number_too_large", "This number is too large.")
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                _check_text(key, path)
+                stack.append((item, (*path, key)))
+        elif isinstance(value, list):
+            stack.extend((item, (*path, str(i))) for i, item in enumerate(value))
+
+
+def _check_text(text: str, path: tuple[str, ...]) -> None:
+    if "\x00" in text:
+        _refuse(path, "null_characters_not_allowed", "Null characters are not allowed.")
+    if not text.isascii() and LONE_SURROGATE.search(text):
+        _refuse(path, "surrogate_characters_not_allowed", "Lone surrogates are not allowed.")
+
+
+def _refuse(path: tuple[str, ...], code: str, detail: str) -> None:
+    # The path is shortened: its parts came from the client and may be long.
+    name = ".".join(part[:64].encode("utf-8", "replace").decode() for part in path).replace(
+        "\x00", "�"
+    )
+    raise ValidationError({name or "non_field_errors": [detail]}, code=code)
+
+
+class StrictJSONParser(BaseParser):
+    """Parses application/json up to MAX_BODY_BYTES."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        limit = settings.MAX_BODY_BYTES
+        view = (parser_context or {}).get("view")
+        limit = getattr(view, "max_body_bytes", limit)
+        body = read_body(stream, limit)
+        return parse_json(body) if body else {}

@@ -1,0 +1,69 @@
+"""OpenAPI details that hold for every endpoint."""
+
+from typing import Any, Literal
+
+from drf_spectacular.openapi import AutoSchema as BaseAutoSchema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    inline_serializer,
+)
+from rest_framework import serializers
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Makes the call safe to repeat: the first answer is replayed for 24 hours.",
+)
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="The ETag read before; 412 when changed."
+)
+ProblemSerializer = inline_serializer(
+    "Problem",
+    {
+        "type": serializers.CharField(),
+        "title": serializers.CharField(),
+        "status": serializers.IntegerField(),
+        "detail": serializers.CharField(),
+        "code": serializers.CharField(),
+        "errors": inline_serializer(
+            "FieldProblem",
+            {
+                "field": serializers.CharField(),
+                "code": serializers.CharField(),
+                "detail": serializers.CharField(),
+            },
+            many=True,
+        ),
+        "request_id": serializers.CharField(),
+    },
+)
+
+
+def problem_example(
+    name: str, *, status: int, code: str, detail: str, **extra: Any
+) -> OpenApiExample:
+    """An example of a problem body."""
+    value = {"title": name, "status": status, "code": code, "detail": detail, "errors": [], **extra}
+    return OpenApiExample(name, value=value, response_only=True, status_codes=[str(status)])
+
+
+class AutoSchema(BaseAutoSchema):
+    """Adds the problem answer, idempotency keys and preconditions where they apply."""
+
+    def get_override_parameters(self) -> list[Any]:
+        extra = {"POST": [IDEMPOTENCY_KEY], "PUT": [IF_MATCH], "PATCH": [IF_MATCH]}
+        return [*super().get_override_parameters(), *extra.get(self.method, [])]
+
+    def _get_response_bodies(
+        self, direction: Literal["request", "response"] = "response"
+    ) -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        problem = OpenApiResponse(ProblemSerializer, description="A problem (RFC 9457).")
+        described = self._get_response_for_code(  # type: ignore[no-untyped-call]
+            problem, "default", media_types=["application/problem+json"], direction=direction
+        )
+        bodies.setdefault("default", described)
+        return bodies

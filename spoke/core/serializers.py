@@ -1,0 +1,51 @@
+"""Strict serializers: a field that is not known is refused by its name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+UNKNOWN = "This field is not known."
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Input of a request. Unknown and read-only fields are refused, not dropped."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            writable = {name for name, field in self.fields.items() if not field.read_only}
+            unknown = [str(name)[:64] for name in data if name not in writable]
+            if unknown:
+                raise serializers.ValidationError(
+                    {name: [UNKNOWN] for name in unknown}, code="unknown_field"
+                )
+        return super().to_internal_value(data)
+
+
+class StrictQuerySerializer(StrictSerializer):
+    """Query parameters. Those of pagination pass."""
+
+    ALWAYS_KNOWN = {"cursor", "limit"}
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value(
+            {key: data[key] for key in data if key not in self.ALWAYS_KNOWN}
+        )
+
+
+class JSONObjectField(serializers.JSONField):
+    """A JSON object of bounded size, in characters of its JSON text."""
+
+    def __init__(self, *, max_length: int = 16_384, **kwargs: Any) -> None:
+        self.max_length = max_length
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        if not isinstance(value, dict):
+            raise serializers.ValidationError("A JSON object is expected.", code="invalid")
+        if len(str(value)) > self.max_length:
+            raise serializers.ValidationError(
+                f"Larger than {self.max_length} characters.", code="max_length"
+            )
+        return value

@@ -1,0 +1,26 @@
+"""Whose address counts, behind how many proxies."""
+
+import pytest
+from django.test import RequestFactory
+
+from spoke.core.http import client_address
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "expected"),
+    [
+        (0, "6.6.6.6", "10.0.0.1"),
+        (1, "6.6.6.6, 203.0.113.9", "203.0.113.9"),
+        (2, "6.6.6.6, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        (2, "203.0.113.9", "10.0.0.1"),
+        (1, "", "10.0.0.1"),
+    ],
+)
+def test_only_what_trusted_proxies_wrote_is_believed(settings, hops, forwarded, expected):
+    settings.SPOKE_TRUSTED_PROXIES = hops
+    request = RequestFactory().get("/", HTTP_X_FORWARDED_FOR=forwarded, REMOTE_ADDR="10.0.0.1")
+    assert client_address(request) == expected
+
+
+def test_a_peer_without_an_address_is_local(settings):
+    assert client_address(RequestFactory().get("/", REMOTE_ADDR="")) == "127.0.0.1"

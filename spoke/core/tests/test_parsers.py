@@ -1,0 +1,75 @@
+"""JSON in: everything that cannot be stored is refused with its place, nothing else is."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rest_framework.exceptions import ParseError, ValidationError
+
+from spoke.core.parsers import MAX_INTEGER, parse_json
+
+STORABLE_TEXT = st.text(
+    st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20
+)
+STORABLE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-MAX_INTEGER, MAX_INTEGER)
+    | st.floats(-1e15, 1e15, allow_nan=False)
+    | STORABLE_TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(STORABLE_TEXT, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(STORABLE)
+def test_storable_json_comes_through_unchanged(value):
+    assert parse_json(json.dumps(value).encode()) == value
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_either_parsed_or_refused_clearly(body):
+    try:
+        parse_json(body)
+    except (ParseError, ValidationError) as exc:
+        assert exc.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "code"),
+    [
+        (b'{"a": {"b": "x\\u0000"}}', "a.b", "null_characters_not_allowed"),
+        (b'{"a": ["ok", "\\udc00"]}', "a.1", "surrogate_characters_not_allowed"),
+        (b'{"a": 9223372036854775808}', "a", "number_too_large"),
+        (b'{"a": 1e999}', "a", "number_too_large"),
+        (b'["\\u0000"]', "0", "null_characters_not_allowed"),
+        (b'"\\u0000"', "non_field_errors", "null_characters_not_allowed"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_by_its_place(body, field, code):
+    with pytest.raises(ValidationError) as caught:
+        parse_json(body)
+    detail: Any = caught.value.detail
+    assert list(detail) == [field]
+    assert detail[field][0].code == code
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"{", "not valid JSON"),
+        (b"\xff\xfe", "not UTF-8 at byte 0"),
+        (b'{"a": NaN}', "NaN is not JSON"),
+        (b'{"a": 1, "a": 2}', "appears twice"),
+        (b"[" * 100_000, "nested deeper"),
+        (b"[" * 40 + b"]" * 40, "nested deeper"),
+        (b"1" * 5000, "not valid JSON"),
+    ],
+)
+def test_what_is_not_json_is_refused(body, words):
+    with pytest.raises(ParseError, match=words):
+        parse_json(body)

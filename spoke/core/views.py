@@ -1,0 +1,111 @@
+"""The one base of every API view: govern first, then run the handler in one scoped transaction."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from spoke.core import idempotency
+from spoke.core.errors import PreconditionFailed
+from spoke.core.serializers import StrictSerializer
+
+
+class SpokeViewSet(GenericViewSet[Any]):
+    """Authentication, permission and limits run outside any transaction; the handler inside one.
+
+    A subclass says in `scope()` for whom the transaction works. An exception rolls everything back,
+    the idempotency record with it.
+    """
+
+    pagination_class: Any = GenericViewSet.pagination_class
+    now: datetime
+    # Actions that take no body; one that is sent all the same is refused.
+    without_body: ClassVar[frozenset[str]] = frozenset()
+
+    def scope(self) -> AbstractContextManager[None]:
+        """The tenancy scope of the handler's transaction."""
+        raise NotImplementedError
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.args, self.kwargs = args, kwargs
+        self.now = timezone.now()
+        drf_request = self.initialize_request(request, *args, **kwargs)
+        self.request = drf_request
+        self.headers = self.default_response_headers
+        try:
+            self.initial(drf_request, *args, **kwargs)
+            handler = self._handler_for(drf_request)
+            response = self._run(drf_request, lambda: handler(drf_request, *args, **kwargs))
+        except Exception as exc:  # noqa: BLE001 - the handler renders or re-raises it
+            response = self.handle_exception(exc)
+        self.response = self.finalize_response(drf_request, response, *args, **kwargs)
+        return self.response
+
+    def _handler_for(self, request: Request) -> Callable[..., Response]:
+        name = (request.method or "").lower()
+        if name not in self.http_method_names:
+            return self.http_method_not_allowed
+        handler: Callable[..., Response] = getattr(self, name, self.http_method_not_allowed)
+        return handler
+
+    def _run(self, request: Request, handler: Callable[[], Response]) -> Response:
+        if request.method in ("POST", "PUT", "PATCH"):
+            self._read_body(request)
+        key = idempotency.read_key(request) if request.method == "POST" else None
+        if key is None:
+            with self.scope():
+                return handler()
+        request_hash = idempotency.fingerprint(request)
+        with self.scope():
+            return idempotency.run_once(
+                key=key,
+                request_hash=request_hash,
+                user_id=request.user.pk,
+                now=self.now,
+                handler=handler,
+            )
+
+    def _read_body(self, request: Request) -> None:
+        """Reads and parses the body before the transaction opens: a slow client holds no lock."""
+        data = request.data
+        if self.action in self.without_body and data:
+            self.valid(StrictSerializer, data)
+
+    def finalize_response(
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
+    ) -> Response:
+        final: Response = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in getattr(request, "limit_headers", {}).items():
+            final.headers[name] = value
+        final.headers.setdefault("Cache-Control", "private, no-cache")
+        return final
+
+    def valid(self, serializer_class: type[BaseSerializer[Any]], data: Any, **kwargs: Any) -> Any:
+        """The validated data of an input. Raises ValidationError naming each field."""
+        serializer = serializer_class(data=data, context=self.get_serializer_context(), **kwargs)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+    def require_match(self, request: Request, etag: str) -> None:
+        """Honours If-Match against the entity tag of the row, which the caller holds locked."""
+        sent = request.headers.get("If-Match")
+        if sent is None or sent.strip() == "*":
+            return
+        if etag not in [tag.strip() for tag in sent.split(",")]:
+            raise PreconditionFailed(
+                "The resource has changed since you read it. Read it again.",
+                current_etag=etag,
+            )
+
+
+def etag_of(row: Any) -> str:
+    """The strong entity tag of a row that has a `revision`, which every change raises."""
+    return f'"{row._meta.model_name}-{row.pk}-{row.revision}"'

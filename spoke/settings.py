@@ -1,0 +1,386 @@
+"""All settings, every one read from the environment with a working default for `make run`.
+
+`docs/configuration.md` is generated from the VARIABLES table below by `manage.py document_settings`.
+System checks (`spoke.core.checks`) refuse to start production with a development default.
+"""
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+import structlog
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DEVELOPMENT_SECRET = "development-only-secret-key-never-use-it-in-production"  # noqa: S105
+
+# name: (type, default, meaning). The table is the reference: nothing else reads the environment.
+VARIABLES: dict[str, tuple[Any, Any, str]] = {
+    "SPOKE_ENV": (str, "development", "`development`, `test` or `production`."),
+    "SPOKE_SECRET_KEY": (
+        str,
+        DEVELOPMENT_SECRET,
+        "Signs sessions and seals secrets kept for replay. At least 50 characters in production.",
+    ),
+    "SPOKE_SECRET_KEY_FALLBACKS": (list, [], "Former secret keys, still accepted while rotating."),
+    "SPOKE_BASE_URL": (
+        str,
+        "http://127.0.0.1:8000",
+        "The address people reach Spoke under; links in e-mails start with it.",
+    ),
+    "SPOKE_ALLOWED_HOSTS": (list, [], "Host names served, beside the one of SPOKE_BASE_URL."),
+    "SPOKE_TRUSTED_PROXIES": (
+        int,
+        0,
+        "Reverse proxies in front that append to X-Forwarded-For. 0: the header is ignored.",
+    ),
+    "DATABASE_URL": (
+        str,
+        "postgres://spoke@127.0.0.1:5432/spoke",
+        "PostgreSQL 15 or later. Unset in development: the embedded server.",
+    ),
+    "DATABASE_ROLE": (
+        str,
+        "spoke_app",
+        "The unprivileged role every process but `migrate` works under; row-level security binds it.",
+    ),
+    "DATABASE_STATEMENT_TIMEOUT_MS": (
+        int,
+        30_000,
+        "Milliseconds after which a statement is ended.",
+    ),
+    "DATABASE_LOCK_TIMEOUT_MS": (int, 5_000, "Milliseconds a statement waits for a lock."),
+    "REDIS_URL": (
+        str,
+        "redis://127.0.0.1:6379/0",
+        "Redis 7 or Valkey, for limits, cache and Celery. Unset in development: the embedded server.",
+    ),
+    "QUOTA_RATE_LIMIT_FAIL_CLOSED": (
+        bool,
+        False,
+        "True: refuse requests (503) while Redis is away, instead of serving under a local limit.",
+    ),
+    "QUOTA_WEB_PROCESSES": (
+        int,
+        2,
+        "Web processes in all; the local limit is an organization's limit divided by it.",
+    ),
+    "ANONYMOUS_RATE_LIMIT": (str, "30/m", "Requests by address on anonymous views."),
+    "EMAIL_URL": (
+        str,
+        "filemail://",
+        "`filemail://` (to .local/mail), `consolemail://`, `smtp://…`.",
+    ),
+    "DEFAULT_FROM_EMAIL": (str, "Spoke <noreply@spoke.example>", "The sender of every e-mail."),
+    "STORAGE_DIR": (str, str(BASE_DIR / ".local" / "files"), "Folder that holds the pushed files."),
+    "LOG_FORMAT": (str, "console", "`console` or `json`."),
+    "LOG_LEVEL": (str, "INFO", "The lowest level logged."),
+    "MAX_BODY_BYTES": (int, 1_048_576, "Largest JSON body, in bytes; larger ones get a 413."),
+    "MAX_PUSH_BYTES": (int, 33_554_432, "Largest body that pushes a version, in bytes."),
+}
+
+env: Any = environ.Env(  # type: ignore[no-untyped-call]
+    **{name: (kind, default) for name, (kind, default, _) in VARIABLES.items()}
+)
+
+CONFIGURED = frozenset(name for name in VARIABLES if name in env.ENVIRON)
+SPOKE_ENV = env("SPOKE_ENV")
+PRODUCTION = SPOKE_ENV == "production"
+DEBUG = False
+SECRET_KEY = env("SPOKE_SECRET_KEY")
+SECRET_KEY_FALLBACKS = env("SPOKE_SECRET_KEY_FALLBACKS")
+SPOKE_BASE_URL = env("SPOKE_BASE_URL").rstrip("/")
+SPOKE_TRUSTED_PROXIES = env("SPOKE_TRUSTED_PROXIES")
+ALLOWED_HOSTS = [urlsplit(SPOKE_BASE_URL).hostname or "", *env("SPOKE_ALLOWED_HOSTS")]
+if not PRODUCTION:
+    ALLOWED_HOSTS += ["127.0.0.1", "localhost", "[::1]", "testserver"]
+CSRF_TRUSTED_ORIGINS = [SPOKE_BASE_URL]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SPOKE_BASE_URL.startswith("https://")
+SESSION_COOKIE_HTTPONLY = True
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SPOKE_TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = 31_536_000 if SESSION_COOKIE_SECURE else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# Tools that only development needs are used where they are installed.
+DEVELOPMENT_APPS = [
+    name
+    for name in ("django_linear_migrations", "django_migration_linter")
+    if not PRODUCTION and find_spec(name)
+]
+INSTALLED_APPS = [
+    "spoke.core",
+    "orgs",
+    "quotas",
+    "registry",
+    "billing",
+    "spoke.demo",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.headless",
+    "rest_framework",
+    "drf_standardized_errors",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_prometheus",
+    "django_structlog",
+    *DEVELOPMENT_APPS,
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "spoke.core.middleware.RequestIdMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "spoke.core.middleware.OutageMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "spoke.core.middleware.ConditionalGetMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "spoke.core.middleware.AnonymousRateLimitMiddleware",
+    "spoke.core.middleware.AdminTenancyMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "spoke.urls"
+WSGI_APPLICATION = "spoke.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- data -----------------------------------------------------------------------------------
+DATABASE_ROLE = env("DATABASE_ROLE")
+DATABASES = {
+    "default": {
+        **env.db("DATABASE_URL"),
+        "ENGINE": "django.db.backends.postgresql",
+        # One persistent connection a thread: closing it per request costs most of the throughput.
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "assume_role": DATABASE_ROLE,
+            "connect_timeout": 5,
+            "application_name": "spoke",
+            "options": (
+                f"-c statement_timeout={env('DATABASE_STATEMENT_TIMEOUT_MS')}"
+                f" -c lock_timeout={env('DATABASE_LOCK_TIMEOUT_MS')}"
+                " -c idle_in_transaction_session_timeout=60000"
+            ),
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL: str = env("REDIS_URL")
+
+
+def redis_database(number: int) -> str:
+    """REDIS_URL with another database number, for the cache beside the limiter's own keys."""
+    if REDIS_URL.startswith("unix://"):
+        return f"{REDIS_URL.split('?')[0]}?db={number}"
+    parts = urlsplit(REDIS_URL)
+    return parts._replace(path=f"/{number}").geturl()
+
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": redis_database(1),
+        "KEY_PREFIX": "spoke",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    },
+}
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": env("STORAGE_DIR")},
+    },
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = not PRODUCTION
+WHITENOISE_AUTOREFRESH = False
+MAX_BODY_BYTES = env("MAX_BODY_BYTES")
+MAX_PUSH_BYTES = env("MAX_PUSH_BYTES")
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_PUSH_BYTES
+
+# --- people ---------------------------------------------------------------------------------
+AUTH_USER_MODEL = "orgs.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+# The address is unique by a constraint on its lower case, which this check does not see.
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_ADAPTER = "orgs.web.adapter.AccountAdapter"
+HEADLESS_CLIENTS = ("app",)
+LOGIN_REDIRECT_URL = "/"
+ANONYMOUS_RATE_LIMIT = env("ANONYMOUS_RATE_LIMIT")
+RATELIMIT_FAIL_OPEN = True
+RATELIMIT_IP_META_KEY = "spoke.core.http.client_address"
+
+EMAIL_URL = env("EMAIL_URL")
+vars().update(env.email_url("EMAIL_URL"))
+EMAIL_FILE_PATH = str(BASE_DIR / ".local" / "mail")
+DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL")
+
+# --- API ------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "orgs.api.auth.TokenAuthentication",
+        "orgs.api.auth.AppSessionAuthentication",
+        "orgs.api.auth.BrowserSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["quotas.api.throttling.GovernedThrottle"],
+    "DEFAULT_RENDERER_CLASSES": ["spoke.core.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["spoke.core.parsers.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "spoke.core.pagination.CursorPagination",
+    "DEFAULT_SCHEMA_CLASS": "spoke.core.schema.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "UNICODE_JSON": True,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+DRF_STANDARDIZED_ERRORS = {
+    "EXCEPTION_HANDLER_CLASS": "spoke.core.problem.ProblemHandler",
+    "EXCEPTION_FORMATTER_CLASS": "spoke.core.problem.ProblemFormatter",
+    "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Spoke API",
+    "VERSION": "1",
+    "DESCRIPTION": "Organizations, quotas, usage, billing and the schema registry of Spoke.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {},
+}
+
+# --- background work ------------------------------------------------------------------------
+CELERY_BROKER_URL = (
+    "redis+socket://" + REDIS_URL.removeprefix("unix://").split("?")[0] + "?virtual_host=0"
+    if REDIS_URL.startswith("unix://")
+    else REDIS_URL
+)
+CELERY_TASK_IGNORE_RESULT = True
+# A task is acknowledged when done, so that a killed worker's task runs again.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 900, "socket_timeout": 5}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {
+    "orgs.tasks.send_*": {"queue": "email"},
+    "quotas.tasks.*": {"queue": "metering"},
+    "billing.tasks.*": {"queue": "billing"},
+}
+CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+SITE_NAME = "Spoke"
+
+# --- logs -----------------------------------------------------------------------------------
+SHARED_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+LOG_RENDERERS: dict[str, list[Any]] = {
+    "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+    "console": [
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        )
+    ],
+}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "structured": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *LOG_RENDERERS[env("LOG_FORMAT")],
+            ],
+            "foreign_pre_chain": SHARED_PROCESSORS,
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+    "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL")},
+    "loggers": {
+        # A refused request is the client's affair; the request log has it already.
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+    },
+}
+structlog.configure(
+    processors=[
+        structlog.stdlib.filter_by_level,
+        *SHARED_PROCESSORS,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
+UNFOLD = {"SITE_TITLE": "Spoke", "SITE_HEADER": "Spoke", "SITE_SYMBOL": "hub"}

@@ -1,0 +1,26 @@
+"""The settings of the tests: their own ephemeral servers, and speed overrides."""
+
+import os
+from pathlib import Path
+
+from spoke.devservers import ensure_env
+
+os.environ.setdefault("SPOKE_ENV", "test")
+os.environ.setdefault("EMAIL_URL", "memorymail://")
+os.environ.setdefault("LOG_LEVEL", "WARNING")
+ensure_env(root=Path(__file__).resolve().parent.parent, ephemeral=True)
+
+from spoke.settings import *  # noqa: E402, F403
+from spoke.settings import CACHES, DATABASES, redis_database  # noqa: E402
+
+# Each xdist worker has two Redis databases of its own: one for limits, one for the cache.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+REDIS_URL = redis_database(2 + 2 * WORKER)
+CACHES["default"]["LOCATION"] = redis_database(3 + 2 * WORKER)
+# Two runs at once do not share a database; xdist's workers inherit the name of their run.
+RUN = os.environ.setdefault("SPOKE_TEST_RUN", str(os.getpid()))
+DATABASES["default"]["TEST"] = {"NAME": f"test_spoke_{RUN}"}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+CELERY_TASK_ALWAYS_EAGER = True
+CELERY_TASK_EAGER_PROPAGATES = True
+ANONYMOUS_RATE_LIMIT = "10000/m"
