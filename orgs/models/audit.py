@@ -1,0 +1,34 @@
+"""What was done in an organization, by whom: append-only."""
+
+from django.db import models
+
+
+class AuditQuerySet(models.QuerySet["AuditEvent"]):
+    def for_org(self, org_id: int) -> "AuditQuerySet":
+        return self.filter(org_id=org_id)
+
+
+class AuditEvent(models.Model):
+    """One act. Actor and target are kept as text, so that the event outlives them."""
+
+    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="audit_events")
+    at = models.DateTimeField()
+    actor_kind = models.CharField(max_length=16)
+    actor_id = models.BigIntegerField(null=True)
+    actor_label = models.CharField(max_length=254, blank=True)
+    action = models.CharField(max_length=64)
+    target_type = models.CharField(max_length=32, blank=True)
+    target_id = models.CharField(max_length=128, blank=True)
+    data = models.JSONField(default=dict, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+
+    objects = AuditQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["org", "-id"], name="orgs_auditevent_newest"),
+            models.Index(fields=["org", "action", "-id"], name="orgs_auditevent_action"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} by {self.actor_label}"

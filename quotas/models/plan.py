@@ -1,0 +1,166 @@
+"""Plans are data, versioned and never edited; an assignment says which one an organization has."""
+
+from django.db import models
+from django.db.models import Q
+
+from quotas.resources import Resource
+
+RESOURCE_CHOICES = [(resource.value, resource.value) for resource in Resource]
+
+
+class PlanQuerySet(models.QuerySet["Plan"]):
+    def current(self) -> "PlanQuerySet":
+        """The newest version of each plan."""
+        return self.filter(superseded_at__isnull=True)
+
+
+class Plan(models.Model):
+    """One version of a plan. Its limits, prices and charges never change once published."""
+
+    code = models.CharField(max_length=32)
+    version = models.PositiveIntegerField()
+    name = models.CharField(max_length=100)
+    description = models.CharField(max_length=500, blank=True)
+    is_public = models.BooleanField(default=True)
+    position = models.PositiveSmallIntegerField(default=0)
+    # SHA-256 of the definition: publishing the same definition again changes nothing.
+    digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    superseded_at = models.DateTimeField(null=True, blank=True)
+
+    objects = PlanQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["code", "version"], name="quotas_plan_code_version"),
+            models.UniqueConstraint(
+                fields=["code"],
+                condition=Q(superseded_at__isnull=True),
+                name="quotas_plan_one_current",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} v{self.version}"
+
+
+class PlanLimit(models.Model):
+    """What a plan includes of a resource; null is unlimited. `overage`: more is allowed and billed."""
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="limits")
+    resource = models.CharField(max_length=16, choices=RESOURCE_CHOICES)
+    limit = models.BigIntegerField(null=True, blank=True)
+    overage = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["plan", "resource"], name="quotas_planlimit_unique"),
+            models.CheckConstraint(
+                condition=Q(limit__isnull=True) | Q(limit__gte=0), name="quotas_planlimit_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(resource__in=[r.value for r in Resource]),
+                name="quotas_planlimit_resource",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan_id} {self.resource}: {self.limit}"
+
+
+class PlanPrice(models.Model):
+    """The base price of a plan in one currency and interval, in minor units."""
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="prices")
+    currency = models.CharField(max_length=3)
+    interval = models.CharField(max_length=5, choices=[("month", "month"), ("year", "year")])
+    amount_minor = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["plan", "currency", "interval"], name="quotas_planprice_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_minor__gte=0), name="quotas_planprice_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount_minor} {self.currency} a {self.interval}"
+
+
+class PlanCharge(models.Model):
+    """The price of usage past what is included: `unit_amount` major units for each `unit_size`."""
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="charges")
+    resource = models.CharField(max_length=16, choices=RESOURCE_CHOICES)
+    currency = models.CharField(max_length=3)
+    unit = models.CharField(max_length=32)
+    unit_size = models.BigIntegerField(default=1)
+    included = models.BigIntegerField(default=0)
+    unit_amount = models.DecimalField(max_digits=24, decimal_places=12)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["plan", "resource", "currency"], name="quotas_plancharge_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(unit_amount__gte=0, unit_size__gte=1, included__gte=0),
+                name="quotas_plancharge_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.unit_amount} {self.currency} a {self.unit}"
+
+
+class PlanAssignment(models.Model):
+    """The plan version an organization has. Without a row it has the current free plan."""
+
+    org = models.OneToOneField("orgs.Organization", models.CASCADE, related_name="plan_assignment")
+    plan = models.ForeignKey(Plan, models.PROTECT, related_name="assignments")
+    assigned_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.org_id}: plan {self.plan_id}"
+
+
+class LimitOverride(models.Model):
+    """A limit that staff set for one organization; it wins over the plan's until it expires."""
+
+    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="limit_overrides")
+    resource = models.CharField(max_length=16, choices=RESOURCE_CHOICES)
+    limit = models.BigIntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["org", "resource"], name="quotas_limitoverride_unique"),
+            models.CheckConstraint(
+                condition=Q(limit__isnull=True) | Q(limit__gte=0),
+                name="quotas_limitoverride_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(resource__in=[r.value for r in Resource]),
+                name="quotas_limitoverride_resource",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.resource}: {self.limit}"
+
+
+class QuotaSettings(models.Model):
+    """`custom_settings` that staff keep beside an organization's limits; Spoke only stores them."""
+
+    org = models.OneToOneField("orgs.Organization", models.CASCADE, related_name="quota_settings")
+    custom_settings = models.JSONField(default=dict, blank=True)
+    revision = models.PositiveIntegerField(default=1)
+    updated_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"settings of {self.org_id}"
