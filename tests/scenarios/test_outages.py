@@ -1,0 +1,159 @@
+"""PostgreSQL or Valkey stops while Spoke runs: clear answers meanwhile, recovery without a restart."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoke.devservers.errors import wait_until
+from spoke.devservers.places import Instance
+from spoke.devservers.server import Server
+from spoke.devservers.services import SERVERS
+from tests.support.running import ROOT, free_port, running_web
+
+PREPARE = """
+import django
+django.setup()
+from django.core.management import call_command
+from django.utils import timezone
+from orgs.models import User
+from orgs.roles import Scope
+from orgs.services.organizations import create_organization
+from orgs.services.tokens import create_personal_token
+from spoke.core import tenancy
+call_command("migrate", verbosity=0)
+call_command("seed_plans", verbosity=0)
+now = timezone.now()
+user = User.objects.create_user("owner@example.com", "correct horse battery")
+with tenancy.person(user.pk):
+    create_organization(user=user, name="acme", display_name="Acme", now=now)
+with tenancy.person(user.pk):
+    print(create_personal_token(user=user, name="t", scopes=list(Scope), now=now)[1])
+"""
+
+
+@dataclass
+class Running:
+    """A web server of its own with its own two data servers, each of which can be stopped."""
+
+    url: str
+    token: str
+    postgres: Server
+    valkey: Server
+
+    def get(self, path: str) -> tuple[int, dict[str, Any], Any]:
+        """Status, body and headers of a GET as the owner."""
+        request = urllib.request.Request(
+            self.url + path, headers={"Authorization": f"Bearer {self.token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read()), answer.headers
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read()), error.headers
+
+
+def start(service: str, root: Path) -> tuple[Server, str]:
+    instance = Instance.of(root=root, service=service, kind="test-outage")
+    server = SERVERS[service](instance)
+    server.start()
+    sockets = instance.sockets()
+    assert sockets is not None
+    return server, server.url(sockets)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    postgres, database_url = start("postgres", tmp_path)
+    valkey, redis_url = start("valkey", tmp_path)
+    env = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV", "SPOKE_"))},
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "SPOKE_ENV": "test",
+        "DJANGO_SETTINGS_MODULE": "spoke.settings",
+        "EMAIL_URL": "memorymail://",
+        "QUOTA_WEB_PROCESSES": "1",
+    }
+    try:
+        prepared = subprocess.run(
+            [sys.executable, "-c", PREPARE],
+            env=env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert prepared.returncode == 0, prepared.stderr
+        with running_web(port=free_port(), env=env, workers=1) as url:
+            yield Running(url, prepared.stdout.strip().splitlines()[-1], postgres, valkey)
+    finally:
+        valkey.stop(at_once=True)
+        postgres.stop(at_once=True)
+
+
+def in_parallel(calls: int, call: Callable[[], Any]) -> list[Any]:
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.append(call())) for _ in range(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_postgresql_stops_and_comes_back(running: Running):
+    # Several at once, so that every thread of the server holds a connection that will die.
+    assert {r[0] for r in in_parallel(16, lambda: running.get("/orgs/acme"))} == {200}
+    running.postgres.stop()
+    status, body, headers = running.get("/orgs/acme")
+    assert (status, body["code"]) == (503, "service_unavailable")
+    assert headers["Content-Type"] == "application/problem+json"
+    assert int(headers["Retry-After"]) > 0
+    status, body, headers = running.get("/health/ready")
+    assert (status, body["status"]) == (503, "unavailable")
+    assert running.get("/health/live")[0] == 200
+    running.postgres.start()
+    # No request pays for the connections that died: they are noticed before their next use.
+    assert {r[0] for r in in_parallel(16, lambda: running.get("/orgs/acme"))} == {200}
+    assert running.get("/health/ready")[1] == {
+        "status": "ok",
+        "checks": {"database": "ok", "redis": "ok"},
+    }
+
+
+def test_postgresql_restarts_between_two_requests(running: Running):
+    assert {r[0] for r in in_parallel(16, lambda: running.get("/orgs/acme"))} == {200}
+    running.postgres.stop()
+    running.postgres.start()
+    assert {r[0] for r in in_parallel(16, lambda: running.get("/orgs/acme"))} == {200}
+
+
+def test_valkey_stops_and_comes_back(running: Running):
+    status, _, headers = running.get("/orgs/acme/usage")
+    assert (status, headers["X-RateLimit-Limit"]) == (200, "1000")
+    running.valkey.stop()
+    # Availability first: requests are served under the local limit, and still counted.
+    for _ in range(5):
+        status, _, headers = running.get("/orgs/acme/usage")
+        assert status == 200
+        assert headers["X-RateLimit-Limit"] == "1000"
+    status, body, _ = running.get("/health/ready")
+    assert (status, body["status"]) == (200, "degraded")
+    running.valkey.start()
+
+    def counted() -> bool:
+        usage: int = running.get("/orgs/acme/usage")[1]["api_requests_count"]
+        return usage >= 6
+
+    assert wait_until(counted, seconds=20)
+    assert running.get("/health/ready")[1]["status"] == "ok"
