@@ -77,6 +77,11 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
     "STORAGE_DIR": (str, str(BASE_DIR / ".local" / "files"), "Folder that holds the pushed files."),
     "LOG_FORMAT": (str, "console", "`console` or `json`."),
     "LOG_LEVEL": (str, "INFO", "The lowest level logged."),
+    "METRICS_TOKEN": (
+        str,
+        "",
+        "Bearer token for /metrics. Unset: private addresses only.",
+    ),
     "MAX_BODY_BYTES": (int, 1_048_576, "Largest JSON body, in bytes; larger ones get a 413."),
     "MAX_PUSH_BYTES": (int, 33_554_432, "Largest body that pushes a version, in bytes."),
 }
@@ -217,7 +222,7 @@ CACHES = {
 }
 STORAGES = {
     "default": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "BACKEND": "registry.storage.AtomicFileSystemStorage",
         "OPTIONS": {"location": env("STORAGE_DIR")},
     },
     "staticfiles": {
@@ -230,6 +235,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_AUTOREFRESH = False
+METRICS_TOKEN: str = env("METRICS_TOKEN")
 MAX_BODY_BYTES = env("MAX_BODY_BYTES")
 MAX_PUSH_BYTES = env("MAX_PUSH_BYTES")
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_PUSH_BYTES

@@ -3,10 +3,9 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
-from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
-from spoke.core import converters, health
+from spoke.core import converters, health, metrics
 
 converters.register()
 
@@ -14,7 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(url="/docs")),
     path("health/live", health.live),
     path("health/ready", health.ready),
-    path("metrics", ExportToDjangoView),
+    path("metrics", metrics.metrics),
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
     path("admin/", admin.site.urls),

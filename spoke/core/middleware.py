@@ -104,7 +104,18 @@ class AdminTenancyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.path.startswith("/admin/") or not request.user.is_staff:
+        if not request.path.startswith("/admin/"):
+            return self.get_response(request)
+        try:
+            return self._respond(request)
+        except Exception as exc:
+            # Raised outside the view: by looking up the session, or by the transaction itself.
+            if is_outage(exc):
+                return problem_response(ServiceUnavailable(OUTAGE))
+            raise
+
+    def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.user.is_staff:
             return self.get_response(request)
         reason = f"admin {request.method} {request.path}"
         with tenancy.all_organizations(reason=reason, actor=f"user:{request.user.pk}"):

@@ -60,6 +60,7 @@ class SpokeViewSet(GenericViewSet[Any]):
         if request.method in ("POST", "PUT", "PATCH"):
             self._read_body(request)
         key = idempotency.read_key(request) if request.method == "POST" else None
+        self.before_transaction(request)
         if key is None:
             with self.scope():
                 return handler()
@@ -72,6 +73,13 @@ class SpokeViewSet(GenericViewSet[Any]):
                 now=self.now,
                 handler=handler,
             )
+
+    def before_transaction(self, request: Request) -> None:
+        """Slow work that must hold no lock, such as writing files; it may be repeated or orphaned.
+
+        It also runs when the answer is then replayed under an Idempotency-Key, so an override keeps
+        a refusal for the handler to raise.
+        """
 
     def _read_body(self, request: Request) -> None:
         """Reads and parses the body before the transaction opens: a slow client holds no lock."""
