@@ -30,8 +30,12 @@ app.conf.beat_schedule = {
         "task": "spoke.core.tasks.prune_idempotency_records",
         "schedule": crontab(minute="40"),
     },
-    "reconcile-gauges": {
-        "task": "quotas.tasks.reconcile_gauges",
+    "reconcile-usage": {
+        "task": "registry.tasks.reconcile_usage",
         "schedule": crontab(hour="3", minute="40"),
+    },
+    "sweep-orphan-files": {
+        "task": "registry.tasks.sweep_orphan_files",
+        "schedule": crontab(hour="4", minute="10"),
     },
 }

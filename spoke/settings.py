@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import environ
 import structlog
 
+from spoke.core.redaction import redact_line
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEVELOPMENT_SECRET = "development-only-secret-key-never-use-it-in-production"  # noqa: S105
 
@@ -182,13 +184,15 @@ TEMPLATES = [
 
 # --- data -----------------------------------------------------------------------------------
 DATABASE_ROLE = env("DATABASE_ROLE")
+DATABASE = env.db("DATABASE_URL")
 DATABASES = {
     "default": {
-        **env.db("DATABASE_URL"),
+        **DATABASE,
         "ENGINE": "django.db.backends.postgresql",
         # One persistent connection a thread: closing it per request costs most of the throughput.
         "CONN_MAX_AGE": None,
         "OPTIONS": {
+            **DATABASE.get("OPTIONS", {}),  # sslmode and the like, from the URL
             "assume_role": DATABASE_ROLE,
             "connect_timeout": 5,
             "application_name": "spoke",
@@ -202,6 +206,8 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL: str = env("REDIS_URL")
+QUOTA_RATE_LIMIT_FAIL_CLOSED: bool = env("QUOTA_RATE_LIMIT_FAIL_CLOSED")
+QUOTA_WEB_PROCESSES: int = env("QUOTA_WEB_PROCESSES")
 
 
 def redis_database(number: int) -> str:
@@ -246,8 +252,6 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
 ]
-# The address is unique by a constraint on its lower case, which this check does not see.
-SILENCED_SYSTEM_CHECKS = ["auth.W004"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -261,9 +265,22 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+# Codes, not links: they work alike in the pages and for clients of the sign-in API.
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_PASSWORD_RESET_BY_CODE_ENABLED = True
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(SPOKE_BASE_URL).scheme
 ACCOUNT_ADAPTER = "orgs.web.adapter.AccountAdapter"
+MFA_TOTP_ISSUER = "Spoke"
 HEADLESS_CLIENTS = ("app",)
+# A client that has no page of its own sends people to ours.
+HEADLESS_FRONTEND_URLS = {
+    "account_signup": f"{SPOKE_BASE_URL}/accounts/signup/",
+    "account_reset_password": f"{SPOKE_BASE_URL}/accounts/password/reset/",
+}
 LOGIN_REDIRECT_URL = "/"
 ANONYMOUS_RATE_LIMIT = env("ANONYMOUS_RATE_LIMIT")
 RATELIMIT_FAIL_OPEN = True
@@ -288,6 +305,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "spoke.core.pagination.CursorPagination",
     "DEFAULT_SCHEMA_CLASS": "spoke.core.schema.AutoSchema",
     "DEFAULT_METADATA_CLASS": None,
+    # One representation each: `format` in a query is an endpoint's own parameter, or unknown.
+    "URL_FORMAT_OVERRIDE": None,
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "UNICODE_JSON": True,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -308,7 +327,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "ENUM_NAME_OVERRIDES": {},
+    "ENUM_NAME_OVERRIDES": {
+        "MemberRoleEnum": "orgs.models.member.ROLE_CHOICES",
+        "OrganizationStatusEnum": "orgs.models.OrganizationStatus",
+        "InvitationStatusEnum": "orgs.models.InvitationStatus",
+        "TokenStatusEnum": "orgs.models.TokenStatus",
+        "TransferStatusEnum": "orgs.models.TransferStatus",
+        "PeriodStatusEnum": ["open", "closed"],
+        "BulkResultEnum": ["ok", "error"],
+    },
 }
 
 # --- background work ------------------------------------------------------------------------
@@ -367,6 +394,7 @@ LOGGING = {
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *LOG_RENDERERS[env("LOG_FORMAT")],
+                redact_line,
             ],
             "foreign_pre_chain": SHARED_PROCESSORS,
         }
@@ -377,6 +405,8 @@ LOGGING = {
         # A refused request is the client's affair; the request log has it already.
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # Its own handler would write addresses with secrets; the request log has every request.
+        "django.server": {"handlers": [], "level": "ERROR", "propagate": True},
     },
 }
 structlog.configure(

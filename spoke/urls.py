@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("_allauth/", include("allauth.headless.urls")),
     path("accounts/", include("allauth.urls")),
     path("", include("orgs.api.urls")),
+    path("", include("orgs.web.urls")),
     path("", include("quotas.api.urls")),
     path("", include("registry.api.urls")),
     path("", include("billing.api.urls")),

@@ -96,6 +96,11 @@ def _replay(record: IdempotencyRecord, request_hash: str) -> Response:
     return Response(body, status=record.response_status, headers={"Idempotency-Replayed": "true"})
 
 
+def forget_organization(*, org_id: int) -> None:
+    """Deletes an organization's records; they have no foreign key that would."""
+    IdempotencyRecord.objects.filter(org_id=org_id).delete()
+
+
 def prune_records(*, now: datetime) -> int:
     """Deletes the records that are past their lifetime, and says how many."""
     with tenancy.all_organizations(reason="prune idempotency records"):

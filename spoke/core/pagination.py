@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import Model, QuerySet
 from rest_framework import exceptions, pagination
 from rest_framework.request import Request
@@ -35,9 +37,17 @@ class CursorPagination(pagination.CursorPagination):
         try:
             return super().decode_cursor(request)
         except (exceptions.NotFound, ValueError) as exc:
-            raise exceptions.ValidationError(
-                {"cursor": ["This cursor is not one of ours."]}, code="invalid"
-            ) from exc
+            raise _foreign_cursor() from exc
+
+    def paginate_queryset(
+        self, queryset: Any, request: Request, view: Any = None
+    ) -> list[Any] | None:
+        cursor = self.decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            ordering = self.get_ordering(request, queryset, view)[0]
+            _require_position(queryset.model, ordering.removeprefix("-"), str(cursor.position))
+        page: list[Any] | None = super().paginate_queryset(queryset, request, view)
+        return page
 
     def get_ordering(
         self, request: Request, queryset: QuerySet[Model], view: Any
@@ -50,9 +60,27 @@ class CursorPagination(pagination.CursorPagination):
         )
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        link = {"type": "string", "nullable": True, "format": "uri"}
+        link = {"type": "string", "nullable": True, "format": "uri", "example": None}
         return {
             "type": "object",
             "required": ["results", "next", "previous"],
             "properties": {"results": schema, "next": link, "previous": link},
         }
+
+
+def _foreign_cursor() -> exceptions.ValidationError:
+    return exceptions.ValidationError(
+        {"cursor": ["This cursor is not one of ours."]}, code="invalid"
+    )
+
+
+def _require_position(model: type[Model], name: str, position: str) -> None:
+    """A cursor is not signed: its position must be a value that the database can compare with."""
+    try:
+        model._meta.get_field(name).to_python(position)  # type: ignore[union-attr]
+    except FieldDoesNotExist:
+        return  # ordered by an annotation
+    except DjangoValidationError as exc:
+        raise _foreign_cursor() from exc
+    if "\x00" in position:
+        raise _foreign_cursor()

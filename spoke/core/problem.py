@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import ErrorResponse
+from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rest_framework import exceptions
@@ -32,7 +33,7 @@ class DomainAPIException(exceptions.APIException):
 
 def is_outage(exc: BaseException) -> bool:
     """Whether an error means that PostgreSQL or Redis is away or too busy, not that we erred."""
-    if isinstance(exc, InterfaceError | RedisConnectionError | RedisTimeoutError):
+    if isinstance(exc, InterfaceError | RedisConnectionError | RedisTimeoutError | BrokerError):
         return True
     if not isinstance(exc, DatabaseError):
         return False
@@ -76,6 +77,11 @@ def problem_response(error: DomainError) -> JsonResponse:
     return JsonResponse(body, status=error.status, content_type=CONTENT_TYPE, headers=error.headers)
 
 
+def _place(attr: str | None) -> str:
+    """What an error is about: of a nested object as a whole, the object."""
+    return (attr or "non_field_errors").removesuffix(".non_field_errors")
+
+
 class ProblemFormatter(ExceptionFormatter):
     """Shapes the flattened errors of the library as a problem."""
 
@@ -85,7 +91,7 @@ class ProblemFormatter(ExceptionFormatter):
             return self._domain(self.exc.error)
         if isinstance(self.exc, exceptions.ValidationError):
             errors = [
-                {"field": e.attr or "non_field_errors", "code": e.code, "detail": e.detail}
+                {"field": _place(e.attr), "code": e.code, "detail": e.detail}
                 for e in error_response.errors
             ]
             named = ", ".join(dict.fromkeys(str(e["field"]) for e in errors))
@@ -101,18 +107,17 @@ class ProblemFormatter(ExceptionFormatter):
 
     @staticmethod
     def _domain(error: DomainError) -> dict[str, Any]:
-        errors = (
-            [{"field": error.field, "code": error.error_code, "detail": error.detail}]
-            if error.field
-            else []
-        )
+        extra = dict(error.extra)
+        errors = extra.pop("errors", [])
+        if error.field:
+            errors = [{"field": error.field, "code": error.error_code, "detail": error.detail}]
         return problem(
             status=error.status,
             code=error.error_code,
             detail=error.detail,
             title=error.title,
             errors=errors,
-            **error.extra,
+            **extra,
         )
 
 

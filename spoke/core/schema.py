@@ -47,7 +47,13 @@ def problem_example(
 ) -> OpenApiExample:
     """An example of a problem body."""
     value = {"title": name, "status": status, "code": code, "detail": detail, "errors": [], **extra}
-    return OpenApiExample(name, value=value, response_only=True, status_codes=[str(status)])
+    return OpenApiExample(
+        name,
+        value=value,
+        response_only=True,
+        status_codes=[str(status)],
+        media_type="application/problem+json",
+    )
 
 
 class AutoSchema(BaseAutoSchema):

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
@@ -84,7 +85,7 @@ class SpokeViewSet(GenericViewSet[Any]):
     def _read_body(self, request: Request) -> None:
         """Reads and parses the body before the transaction opens: a slow client holds no lock."""
         data = request.data
-        if self.action in self.without_body and data:
+        if self.action in self.without_body and data != {}:
             self.valid(StrictSerializer, data)
 
     def finalize_response(
@@ -101,6 +102,15 @@ class SpokeViewSet(GenericViewSet[Any]):
         serializer = serializer_class(data=data, context=self.get_serializer_context(), **kwargs)
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
+
+    def paged(
+        self, rows: QuerySet[Any], serializer_class: type[BaseSerializer[Any]], **context: Any
+    ) -> Response:
+        """One page of the rows, as the request's cursor and limit ask for."""
+        page: Any = self.paginate_queryset(rows)
+        context = {**self.get_serializer_context(), **context}
+        serializer = serializer_class(page, many=True, context=context)
+        return self.get_paginated_response(serializer.data)
 
     def require_match(self, request: Request, etag: str) -> None:
         """Honours If-Match against the entity tag of the row, which the caller holds locked."""
