@@ -10,7 +10,7 @@ from spoke.core.errors import Forbidden, NotFound
 # What still works while an organization is suspended: reading, paying, leaving, closing.
 ALLOWED_WHILE_SUSPENDED = frozenset(
     permission for permission in Permission if permission.value.endswith(":read")
-) | {Permission.BILLING_WRITE, Permission.ORG_LEAVE, Permission.ORG_CLOSE}
+) | {Permission.BILLING_WRITE, Permission.ORG_SELF, Permission.ORG_CLOSE}
 ALLOWED_WHILE_CLOSED = frozenset(
     permission for permission in Permission if permission.value.endswith(":read")
 ) | {Permission.ORG_CLOSE}
@@ -150,7 +150,8 @@ def _service_context(token: ApiToken, ref: str) -> OrgContext | None:
         return None
     with tenancy.organization(token.org_id):
         org = Organization.objects.filter(pk=token.org_id, **_by_ref(ref)).first()
-    if org is None:
+    # Reading what is closed is for people who may still reopen it, not for machines.
+    if org is None or org.status == OrganizationStatus.CLOSED:
         return None
     roles = frozenset({Role(token.role)})
     scopes = frozenset(Scope(scope) for scope in token.scopes)

@@ -1,5 +1,6 @@
 """Who may do what: roles, permissions and token scopes. Pure; the table of api.md in code."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -24,7 +25,8 @@ class Permission(StrEnum):
     ORG_UPDATE = "org:update"
     ORG_CLOSE = "org:close"
     ORG_TRANSFER = "org:transfer"
-    ORG_LEAVE = "org:leave"
+    # What members do for themselves: leave, accept or decline ownership.
+    ORG_SELF = "org:self"
     USAGE_READ = "usage:read"
     USAGE_WRITE = "usage:write"
     QUOTAS_READ = "quotas:read"
@@ -43,7 +45,7 @@ class Permission(StrEnum):
 
 
 P = Permission
-_VIEWER = frozenset({P.ORG_READ, P.ORG_LEAVE, P.USAGE_READ, P.QUOTAS_READ, P.MODULES_READ})
+_VIEWER = frozenset({P.ORG_READ, P.ORG_SELF, P.USAGE_READ, P.QUOTAS_READ, P.MODULES_READ})
 _DEVELOPER = _VIEWER | {P.MODULES_WRITE, P.USAGE_WRITE}
 _TEAM = frozenset(
     {
@@ -60,7 +62,7 @@ _TEAM = frozenset(
 )
 _ADMIN = _DEVELOPER | _TEAM
 _OWNER = _ADMIN | {P.BILLING_WRITE, P.ORG_CLOSE, P.ORG_TRANSFER}
-_STAFF = (_VIEWER - {P.ORG_LEAVE}) | _TEAM | {P.ORG_CLOSE, P.ORG_TRANSFER, P.QUOTAS_CHANGE}
+_STAFF = _VIEWER | _TEAM | {P.ORG_CLOSE, P.ORG_TRANSFER, P.QUOTAS_CHANGE}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.OWNER: _OWNER,
@@ -108,8 +110,12 @@ def permissions_of(
     allowed: frozenset[Permission] = frozenset().union(*(PERMISSIONS[role] for role in roles))
     if scopes is None:
         return allowed
-    reach: frozenset[Permission] = frozenset().union(*(SCOPES[scope] for scope in scopes))
-    return allowed & reach
+    return allowed & reach_of(scopes)
+
+
+def reach_of(scopes: Iterable[Scope]) -> frozenset[Permission]:
+    """The permissions that scopes can let through, whatever the role."""
+    return frozenset().union(*(SCOPES[scope] for scope in scopes))
 
 
 def rank(role: Role) -> int:

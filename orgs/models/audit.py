@@ -1,11 +1,39 @@
 """What was done in an organization, by whom: append-only."""
 
+from datetime import datetime
+
 from django.db import models
 
 
 class AuditQuerySet(models.QuerySet["AuditEvent"]):
     def for_org(self, org_id: int) -> "AuditQuerySet":
         return self.filter(org_id=org_id)
+
+    def matching(
+        self,
+        *,
+        actor: str = "",
+        action: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        **exact: str,
+    ) -> "AuditQuerySet":
+        """Events by actor (id, or label such as an address), action (exact, or `member.` for all of
+        a kind), time (`since` inclusive, `until` exclusive) and exact columns."""
+        rows = self.filter(**exact)
+        if actor.isascii() and actor.isdigit():
+            rows = rows.filter(actor_id=int(actor))
+        elif actor:
+            rows = rows.filter(actor_label__iexact=actor)
+        if action:
+            rows = rows.filter(
+                **{"action__startswith" if action.endswith(".") else "action": action}
+            )
+        if since is not None:
+            rows = rows.filter(at__gte=since)
+        if until is not None:
+            rows = rows.filter(at__lt=until)
+        return rows
 
 
 class AuditEvent(models.Model):

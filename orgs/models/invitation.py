@@ -26,6 +26,15 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
     def due(self, now: datetime) -> "InvitationQuerySet":
         return self.pending().filter(expires_at__lte=now)
 
+    def in_status(self, status: str, now: datetime) -> "InvitationQuerySet":
+        """Those that `status_at(now)` says this of."""
+        if status == InvitationStatus.PENDING:
+            return self.pending().filter(expires_at__gt=now)
+        overdue = Q(status=InvitationStatus.PENDING, expires_at__lte=now)
+        if status == InvitationStatus.EXPIRED:
+            return self.filter(Q(status=InvitationStatus.EXPIRED) | overdue)
+        return self.filter(status=status)
+
 
 class Invitation(models.Model):
     """An address asked to join. Only the SHA-256 digest of its token is kept."""
@@ -71,3 +80,9 @@ class Invitation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.email} to {self.org_id} ({self.status})"
+
+    def status_at(self, now: datetime) -> InvitationStatus:
+        """The status that counts: an overdue invitation is expired before the sweep has marked it."""
+        if self.status == InvitationStatus.PENDING and self.expires_at <= now:
+            return InvitationStatus.EXPIRED
+        return InvitationStatus(self.status)

@@ -9,7 +9,26 @@ from django.db.models import Q
 from orgs.models.member import ROLE_CHOICES
 
 
+class TokenStatus(models.TextChoices):
+    """Follows from the times kept; it is no column."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
 class TokenQuerySet(models.QuerySet["ApiToken"]):
+    def for_org(self, org_id: int) -> "TokenQuerySet":
+        return self.filter(org_id=org_id).select_related("created_by")
+
+    def in_status(self, status: str, now: datetime) -> "TokenQuerySet":
+        """Those that `status_at(now)` says this of."""
+        if status == TokenStatus.ACTIVE:
+            return self.usable(now)
+        if status == TokenStatus.REVOKED:
+            return self.filter(revoked_at__isnull=False)
+        return self.filter(revoked_at__isnull=True, expires_at__lte=now)
+
     def usable(self, now: datetime) -> "TokenQuerySet":
         return self.filter(
             Q(expires_at__isnull=True) | Q(expires_at__gt=now), revoked_at__isnull=True
@@ -59,3 +78,11 @@ class ApiToken(models.Model):
     def is_service(self) -> bool:
         """Whether it belongs to an organization rather than to a person."""
         return self.org_id is not None
+
+    def status_at(self, now: datetime) -> TokenStatus:
+        """Whether it works at this time, and if not, why."""
+        if self.revoked_at is not None:
+            return TokenStatus.REVOKED
+        if self.expires_at is not None and self.expires_at <= now:
+            return TokenStatus.EXPIRED
+        return TokenStatus.ACTIVE

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from orgs.context import Actor, OrgContext, Principal
 from orgs.models import ApiToken, User
-from orgs.roles import Role, Scope, may_grant
+from orgs.roles import Role, Scope, may_grant, permissions_of, reach_of
 from orgs.services.audit import record_event
 from spoke.core import tenancy
 from spoke.core.errors import Forbidden, InvalidInput, NotFound
@@ -61,9 +61,7 @@ def resolve_token(*, raw: str, now: datetime) -> Principal | None:
         return None
     digest = digest_of(raw)
     with tenancy.presenting(digest):
-        token = (
-            ApiToken.objects.usable(now).filter(digest=digest).select_related("user").first()
-        )
+        token = ApiToken.objects.usable(now).filter(digest=digest).select_related("user").first()
         if token is None or (token.user is not None and not token.user.is_active):
             return None
         stale = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - LAST_USED_RESOLUTION)
@@ -79,12 +77,23 @@ def create_personal_token(
     scopes: list[Scope],
     now: datetime,
     expires_at: datetime | None = None,
+    creator: Principal | None = None,
 ) -> tuple[ApiToken, str]:
     """Creates a token that acts as the user, and returns it with its secret, which is not kept.
 
-    Raises InvalidInput when `expires_at` is not in the future.
+    `creator` is who asks for it, None for the user themselves. Raises Forbidden
+    (`insufficient_scope`) when a scope reaches past the creator's token, InvalidInput when
+    `expires_at` is not in the future.
     """
     _require_future(expires_at, now)
+    if creator is not None and creator.scopes is not None:
+        missing = reach_of(scopes) - reach_of(creator.scopes)
+        if missing:
+            raise Forbidden(
+                "A token cannot create one whose scopes reach further than its own.",
+                field="scopes",
+                code="insufficient_scope",
+            )
     raw = new_secret()
     token = ApiToken.objects.create(
         user=user,
@@ -110,13 +119,21 @@ def create_service_token(
 ) -> tuple[ApiToken, str]:
     """Creates a token of the organization, no stronger than the caller, and returns it and its secret.
 
-    Raises Forbidden when the role or a scope goes beyond the caller's own, InvalidInput when
-    `expires_at` is not in the future.
+    Raises Forbidden when the role goes beyond the caller's own, or when role and scopes together
+    allow what the caller may not do (`insufficient_scope`); InvalidInput when `expires_at` is not in
+    the future.
     """
     _require_future(expires_at, now)
     granter = Role.ADMIN if context.role is Role.STAFF else context.role
     if not may_grant(granter, role):
-        raise Forbidden("Nobody grants above their own role.", field="role")
+        raise Forbidden("Nobody grants above their own role.", field="role", code="role_too_high")
+    beyond = permissions_of(frozenset({role}), frozenset(scopes)) - context.permissions
+    if beyond:
+        raise Forbidden(
+            f"The token would be allowed what you are not: {', '.join(sorted(beyond))}.",
+            field="scopes",
+            code="insufficient_scope",
+        )
     raw = new_secret()
     token = ApiToken.objects.create(
         org=context.org,

@@ -1,0 +1,187 @@
+"""The admin of people, organizations and what ties them together."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from orgs import models
+from orgs.context import Actor
+from orgs.models import Organization, User
+from orgs.services import organizations
+from orgs.services.tokens import revoke_personal_token, revoke_service_token
+from spoke.core.admin import ReadOnly
+from spoke.core.errors import DomainError
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """The member of staff at work, as the audit log keeps them."""
+    user: Any = request.user
+    return Actor("staff", user.pk, user.email, user)
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
+    """People. Deactivate instead of deleting: their tokens and sessions stop with the next request."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("email", "name", "is_active", "is_staff", "date_joined", "last_login")
+    list_filter = ("is_active", "is_staff", "is_superuser")
+    search_fields = ("email", "name")
+    ordering = ("email",)
+    readonly_fields = ("date_joined", "last_login")
+    fieldsets = (
+        (None, {"fields": ("email", "name", "password")}),
+        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        ("Dates", {"fields": ("date_joined", "last_login")}),
+    )
+    add_fieldsets: Any = (
+        (None, {"classes": ("wide",), "fields": ("email", "name", "password1", "password2")}),
+    )
+    filter_horizontal = ("groups",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class MembershipInline(ReadOnly, TabularInline):  # type: ignore[misc]
+    model = models.Membership
+    fields = ("user", "role", "created_at")
+    ordering = ("created_at",)
+
+
+def _change_each(
+    request: HttpRequest, rows: QuerySet[Organization], change: Callable[[Organization], object]
+) -> None:
+    """Runs a service on each row and says what became of it."""
+    for org in rows:
+        try:
+            change(org)
+        except DomainError as error:
+            messages.error(request, f"{org.name}: {error.detail}")
+        else:
+            messages.success(request, f"{org.name}: done.")
+
+
+@admin.register(Organization)
+class OrganizationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """Tenants. Their status changes by the actions of the list."""
+
+    list_display = ("name", "display_name", "owner", "plan_tier", "status", "created_at")
+    list_filter = ("status", "plan_tier", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("name", "display_name", "owner__email", "=id")
+    ordering = ("-id",)
+    inlines = (MembershipInline,)
+    actions = ("suspend", "reactivate", "close", "reopen")
+
+    @admin.action(description="Suspend: reading works, writing does not", permissions=["act"])
+    def suspend(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
+        actor, now = actor_of(request), timezone.now()
+        _change_each(
+            request,
+            queryset,
+            lambda org: organizations.suspend_organization(
+                org=org, actor=actor, reason=f"Suspended by {actor.label}.", now=now
+            ),
+        )
+
+    @admin.action(description="Lift the suspension", permissions=["act"])
+    def reactivate(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
+        actor, now = actor_of(request), timezone.now()
+        _change_each(
+            request,
+            queryset,
+            lambda org: organizations.reactivate_organization(org=org, actor=actor, now=now),
+        )
+
+    @admin.action(description="Close: purged after 30 days", permissions=["act"])
+    def close(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
+        actor, now = actor_of(request), timezone.now()
+        _change_each(
+            request,
+            queryset,
+            lambda org: organizations.close_organization(org=org, actor=actor, now=now),
+        )
+
+    @admin.action(description="Reopen what is closed", permissions=["act"])
+    def reopen(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
+        actor, now = actor_of(request), timezone.now()
+        _change_each(
+            request,
+            queryset,
+            lambda org: organizations.reopen_organization(org=org, actor=actor, now=now),
+        )
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change organizations in the admin may use the actions."""
+        return request.user.has_perm("orgs.change_organization")
+
+
+@admin.register(models.Membership)
+class MembershipAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("org", "user", "role", "created_at")
+    list_filter = ("role",)
+    list_select_related = ("org", "user")
+    search_fields = ("org__name", "user__email")
+
+
+@admin.register(models.OwnershipTransfer)
+class OwnershipTransferAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("org", "from_user", "to_user", "status", "created_at", "expires_at")
+    list_filter = ("status",)
+    list_select_related = ("org", "from_user", "to_user")
+    search_fields = ("org__name", "from_user__email", "to_user__email")
+
+
+@admin.register(models.Invitation)
+class InvitationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("email", "org", "role", "status", "invited_by", "created_at", "expires_at")
+    list_filter = ("status", "role")
+    list_select_related = ("org", "invited_by")
+    search_fields = ("email", "org__name")
+    exclude = ("digest",)
+
+
+@admin.register(models.ApiToken)
+class ApiTokenAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("prefix", "name", "user", "org", "role", "last_used_at", "revoked_at")
+    list_filter = (("org", admin.EmptyFieldListFilter), ("revoked_at", admin.EmptyFieldListFilter))
+    list_select_related = ("org", "user")
+    search_fields = ("prefix", "name", "user__email", "org__name")
+    exclude = ("digest",)
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke at once", permissions=["act"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[models.ApiToken]) -> None:
+        now = timezone.now()
+        for token in queryset.select_related("user"):
+            if token.org_id is not None:
+                revoke_service_token(
+                    org_id=token.org_id, actor=actor_of(request), token_id=token.pk, now=now
+                )
+            elif token.user is not None:
+                revoke_personal_token(user=token.user, token_id=token.pk, now=now)
+        messages.success(request, "Revoked.")
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change tokens in the admin may revoke them."""
+        return request.user.has_perm("orgs.change_apitoken")
+
+
+@admin.register(models.AuditEvent)
+class AuditEventAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("at", "org", "actor_label", "action", "target_type", "target_id")
+    list_filter = ("action", "actor_kind", "at")
+    list_select_related = ("org",)
+    search_fields = ("org__name", "actor_label", "action", "target_id", "request_id")
+    ordering = ("-id",)
+    show_full_result_count = False

@@ -1,0 +1,50 @@
+"""Fields that several endpoints of organizations share."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from orgs.models import User, normalize_email
+from orgs.roles import MEMBER_ROLES, Role, Scope
+
+MAX_ADDRESS = 254
+
+
+class AddressField(serializers.EmailField):
+    """An e-mail address in the form it is stored in: trimmed, lower case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_ADDRESS, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        # Before the validators run: lower case can be longer than what was sent.
+        return normalize_email(super().to_internal_value(data))
+
+
+class RoleField(serializers.ChoiceField):
+    """A role that a member can have."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=[role.value for role in MEMBER_ROLES], **kwargs)
+
+    def to_internal_value(self, data: Any) -> Role:
+        return Role(super().to_internal_value(data))
+
+
+class ScopesField(serializers.ListField):
+    """The scopes of a token, at least one; in any order, repetitions count once."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        child = serializers.ChoiceField(choices=[scope.value for scope in Scope])
+        super().__init__(child=child, allow_empty=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[Scope]:
+        return sorted({Scope(value) for value in super().to_internal_value(data)})
+
+
+class PersonSerializer(serializers.Serializer[User]):
+    """A person as others in the organization see them."""
+
+    id = serializers.IntegerField()
+    email = serializers.EmailField()
+    name = serializers.CharField()

@@ -1,0 +1,153 @@
+"""Closing, reopening, suspending and purging."""
+
+from datetime import timedelta
+
+import time_machine
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from conftest import door
+from orgs.context import SYSTEM
+from orgs.models import (
+    ApiToken,
+    AuditEvent,
+    Invitation,
+    Organization,
+    OrganizationStatus,
+    OwnershipTransfer,
+)
+from orgs.services.organizations import (
+    purge_organization,
+    reactivate_organization,
+    suspend_organization,
+)
+from orgs.tasks import purge_closed_organizations
+from orgs.tests.helpers import at_once, audited
+
+
+def fill(cast) -> None:
+    """Something of every kind in the cast's organization, through the API."""
+    call_command("seed_plans", verbosity=0)
+    owner = cast.client("owner")
+    calls = [
+        ("/orgs/acme/invitations", {"email": "someone@x.example", "role": "viewer"}),
+        ("/orgs/acme/tokens", {"name": "ci"}),
+        ("/orgs/acme/transfer", {"email": "admin@example.com"}),
+        ("/orgs/acme/modules", {"name": "robots"}),
+        (
+            "/orgs/acme/modules/robots/versions",
+            {
+                "version": "1.0.0",
+                "files": [{"path": "a.proto", "content": 'syntax = "proto3";\n'}],
+            },
+        ),
+    ]
+    for number, (path, body) in enumerate(calls):
+        headers = {"Idempotency-Key": f"fill-{number}"}
+        response = owner.post(path, body, headers=headers)
+        assert response.status_code == 201, response.content
+    response = cast.client("staff").patch("/orgs/acme/quotas", {"max_modules": 7})
+    assert response.status_code == 200, response.content
+    assert owner.get("/orgs/acme/usage").status_code == 200
+
+
+def test_closing_ends_what_could_still_be_used(cast, api, settings, tmp_path):
+    fill(cast)
+    owner = api("owner")
+    closed = owner.delete("/orgs/acme")
+    assert closed.status_code == 200
+    body = closed.json()
+    assert body["status"] == "closed"
+    assert body["purge_after"] > body["closed_at"]
+    assert list(Invitation.objects.values_list("status", flat=True)) == ["revoked"]
+    assert not ApiToken.objects.filter(org=cast.org, revoked_at__isnull=True).exists()
+    assert list(OwnershipTransfer.objects.values_list("status", flat=True)) == ["cancelled"]
+    assert owner.delete("/orgs/acme").json() == body
+    assert [row[0] for row in audited(cast.org, "organization.")] == ["organization.closed"]
+    refused = owner.post("/orgs/acme/modules", {"name": "late"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "organization_closed")
+    assert [org["status"] for org in owner.get("/orgs").json()["results"]] == ["closed"]
+    assert api("admin").get("/orgs").json()["results"] == []
+
+
+def test_an_owner_reopens_within_thirty_days(cast, api):
+    owner = api("owner")
+    owner.delete("/orgs/acme")
+    reopened = owner.post("/orgs/acme/reopen")
+    assert (reopened.status_code, reopened.json()["status"]) == (200, "active")
+    assert reopened.json()["purge_after"] is None
+    assert api("developer").get("/orgs/acme").status_code == 200
+
+
+def test_after_thirty_days_it_is_too_late_and_every_row_goes(cast, api):
+    fill(cast)
+    other_rows = rows_of(cast.other_org.pk)
+    owner = api("owner")
+    owner.delete("/orgs/acme")
+    assert purge_organization(org_id=cast.org.pk, now=timezone.now()) is False
+    with time_machine.travel(timezone.now() + timedelta(days=30), tick=False):
+        late = owner.post("/orgs/acme/reopen")
+        assert (late.status_code, late.json()["code"]) == (409, "purge_due")
+        purge_closed_organizations()
+        assert purge_organization(org_id=cast.org.pk, now=timezone.now()) is False
+    assert rows_of(cast.org.pk) == {}
+    assert rows_of(cast.other_org.pk) == other_rows
+    assert owner.get("/orgs/acme").status_code == 404
+    assert owner.post("/orgs", {"name": "acme"}).status_code == 201
+
+
+def rows_of(org_id: int) -> dict[str, int]:
+    """How many rows of an organization each table has."""
+    found = {}
+    for model in apps.get_models():
+        if any(field.column == "org_id" for field in model._meta.concrete_fields):
+            with connection.cursor() as cursor:
+                table = model._meta.db_table
+                cursor.execute(f'SELECT count(*) FROM "{table}" WHERE org_id = %s', [org_id])
+                found[table] = cursor.fetchone()[0]
+    return {table: count for table, count in found.items() if count}
+
+
+def test_the_purge_meets_something_in_every_tenant_table(cast):
+    fill(cast)
+    assert set(rows_of(cast.org.pk)) >= {
+        "core_idempotencyrecord",
+        "orgs_membership",
+        "orgs_invitation",
+        "orgs_apitoken",
+        "orgs_auditevent",
+        "orgs_ownershiptransfer",
+        "quotas_limitoverride",
+        "quotas_usagegauge",
+        "quotas_usageperiod",
+        "registry_module",
+        "registry_version",
+        "registry_versionfile",
+        "registry_blob",
+    }
+
+
+def test_a_suspended_organization_can_be_read_and_left(cast, api):
+    now = timezone.now()
+    suspend_organization(org=cast.org, actor=SYSTEM, reason="Unpaid.", now=now)
+    body = api("viewer").get("/orgs/acme").json()
+    assert (body["status"], body["status_reason"]) == ("suspended", "Unpaid.")
+    path = f"/orgs/acme/members/{cast.viewer.pk}"
+    assert api("viewer").delete(path).status_code == 204
+    refused = api("owner").patch("/orgs/acme", {"description": "x"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "organization_suspended")
+    reactivate_organization(org=cast.org, actor=SYSTEM, now=now)
+    assert api("owner").patch("/orgs/acme", {"description": "x"}).status_code == 200
+
+
+def test_closing_at_once_is_done_once(committed_cast):
+    cast = committed_cast
+    clients = [cast.client("owner") for _ in range(4)]
+    answers = at_once(*[lambda c=c: c.delete("/orgs/acme").json() for c in clients])
+    assert all(answer == answers[0] for answer in answers)
+    with door():
+        assert AuditEvent.objects.filter(action="organization.closed").count() == 1
+        org = Organization.objects.get(pk=cast.org.pk)
+        assert (org.status, org.revision) == (OrganizationStatus.CLOSED, 2)
