@@ -1,0 +1,141 @@
+"""Examples in the OpenAPI document."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample
+
+from spoke.core.schema import problem_example
+
+_ROWS: list[tuple[str, int, str, str, bool, int]] = [
+    ("modules", 50, "modules", "plan", False, 12),
+    ("versions", 500, "versions of a module", "plan", False, 87),
+    ("storage", 10_737_418_240, "bytes", "plan", True, 734_003_200),
+    ("compile_jobs", 2_000, "jobs a month", "override", False, 310),
+    ("api_requests", 10_000, "requests an hour", "plan", False, 42),
+]
+_EXPIRY = "2026-12-31T23:59:59Z"
+_QUOTAS: dict[str, Any] = {
+    "max_modules": 50,
+    "max_versions_per_module": 500,
+    "max_storage_bytes": 10_737_418_240,
+    "max_compile_jobs_per_month": 2_000,
+    "api_rate_limit_per_hour": 10_000,
+    "custom_settings": {"contract": "2026-117"},
+    "plan": "pro",
+    "plan_version": 1,
+    "limits": [
+        {
+            "resource": resource,
+            "limit": limit,
+            "unit": unit,
+            "source": source,
+            "overage": overage,
+            "used": used,
+            "remaining": limit - used,
+            "override_expires_at": _EXPIRY if source == "override" else None,
+        }
+        for resource, limit, unit, source, overage, used in _ROWS
+    ],
+}
+_PERIOD: dict[str, Any] = {
+    "period_start": "2026-11-01T00:00:00Z",
+    "period_end": "2026-12-01T00:00:00Z",
+    "status": "open",
+    "modules_count": 12,
+    "versions_count": 240,
+    "storage_bytes": 734_003_200,
+    "compile_jobs_count": 310,
+    "api_requests_count": 18_240,
+}
+_USAGE = _PERIOD | {
+    "resources": [
+        {
+            "resource": resource,
+            "unit": unit,
+            "used": used,
+            "limit": limit,
+            "percent": round(100 * used / limit, 2),
+        }
+        for resource, limit, unit, _, _, used in _ROWS
+    ]
+}
+_CLOSED = _PERIOD | {
+    "period_start": "2026-10-01T00:00:00Z",
+    "period_end": "2026-11-01T00:00:00Z",
+    "status": "closed",
+}
+_PLAN: dict[str, Any] = {
+    "code": "pro",
+    "version": 1,
+    "name": "Pro",
+    "description": "For teams that publish schemas every day.",
+    "max_modules": 50,
+    "max_versions_per_module": 500,
+    "max_storage_bytes": 10_737_418_240,
+    "max_compile_jobs_per_month": 1_000,
+    "api_rate_limit_per_hour": 10_000,
+    "limits": [
+        {"resource": "modules", "limit": 50, "unit": "modules", "overage": False},
+        {"resource": "compile_jobs", "limit": 1_000, "unit": "jobs a month", "overage": True},
+    ],
+    "prices": [{"interval": "month", "amount_cents": 4900, "currency": "usd"}],
+    "charges": [
+        {
+            "resource": "compile_jobs",
+            "unit": "job",
+            "unit_size": 1,
+            "included": 1_000,
+            "unit_amount": "0.05",
+            "currency": "usd",
+        }
+    ],
+}
+
+QUOTAS = OpenApiExample("Limits of a pro organization", value=_QUOTAS, response_only=True)
+CHANGE = OpenApiExample(
+    "Raise a limit until the year ends, and take another override away",
+    value={
+        "max_compile_jobs_per_month": 2000,
+        "reset": ["max_modules"],
+        "expires_at": _EXPIRY,
+        "reason": "Migration of the old registry, ticket 117",
+    },
+    request_only=True,
+)
+USAGE = OpenApiExample("Usage of the current period", value=_USAGE, response_only=True)
+PERIODS = OpenApiExample(
+    "Earlier periods",
+    value={"results": [_CLOSED], "next": None, "previous": None},
+    response_only=True,
+)
+SERIES = OpenApiExample(
+    "Two hours of requests (granularity=hour)",
+    value={
+        "resource": "api_requests",
+        "granularity": "hour",
+        "results": [
+            {"start": "2026-11-23T13:00:00Z", "used": 118},
+            {"start": "2026-11-23T14:00:00Z", "used": 97},
+        ],
+        "next": None,
+        "previous": None,
+    },
+    response_only=True,
+)
+PLAN = OpenApiExample("The pro plan", value=_PLAN, response_only=True)
+NOT_STAFF = problem_example(
+    "Permission denied",
+    status=403,
+    code="permission_denied",
+    detail="Your role (owner) does not allow this: it needs quotas:change.",
+    required_permission="quotas:change",
+)
+EXCEEDED = problem_example(
+    "Too many requests",
+    status=429,
+    code="rate_limited",
+    detail="1000 requests an hour are allowed. Try again in 312 s.",
+    limit=1000,
+    remaining=0,
+    reset=1_795_445_112,
+)

@@ -1,0 +1,16 @@
+"""The addresses of quotas."""
+
+from django.urls import URLPattern, URLResolver, path
+
+from quotas.api.views import PlansView, QuotasView, UsageView
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("plans", PlansView.as_view({"get": "list"})),
+    path("plans/<slug:code>", PlansView.as_view({"get": "retrieve"})),
+    path(
+        "orgs/<org:org>/quotas",
+        QuotasView.as_view({"get": "retrieve", "put": "update", "patch": "update"}),
+    ),
+    path("orgs/<org:org>/usage", UsageView.as_view({"get": "retrieve"})),
+    path("orgs/<org:org>/usage/history", UsageView.as_view({"get": "list"})),
+]

@@ -1,0 +1,45 @@
+"""`seed_plans`: publishes the plans of the file."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+
+from quotas.services import plans
+from quotas.services.plan_file import PLAN_FILE, PlanFileError, read_plans
+
+
+class Command(BaseCommand):
+    """Publishes each plan whose definition changed as a new version. Safe to repeat, and at once."""
+
+    help = "Publish the plans of quotas/plans.toml; unchanged plans are left alone."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--file", type=Path, default=PLAN_FILE, help="another file of plans")
+        parser.add_argument("--dry-run", action="store_true", help="only say what would change")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            definitions = read_plans(options["file"])
+        except PlanFileError as exc:
+            raise CommandError(str(exc)) from exc
+        with transaction.atomic():
+            plans.lock_catalogue()
+            for definition in definitions:
+                self._seed(definition, options["dry_run"])
+
+    def _seed(self, definition: plans.PlanDefinition, dry_run: bool) -> None:
+        changes = plans.changes_to(definition=definition)
+        if changes == []:
+            self.stdout.write(f"{definition.code}: unchanged")
+            return
+        if dry_run:
+            self.stdout.write(f"{definition.code}: would publish a new version")
+        else:
+            plan = plans.publish_plan(definition=definition, now=timezone.now())
+            self.stdout.write(f"{definition.code}: published version {plan.version}")
+        for line in changes or []:
+            self.stdout.write(f"  {line}")

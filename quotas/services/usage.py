@@ -1,0 +1,173 @@
+"""Usage by period: meters as they count, gauges as they stand or stood at the period's end."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection, transaction
+from django.db.models import OuterRef, Subquery
+
+from quotas.models import PeriodUsage, UsageBucket, UsageGauge, UsagePeriod
+from quotas.resources import GAUGES, METERS, Resource
+from spoke.core.periods import Period, period_containing
+
+# Organizations without a subscription count by calendar months; any first of a month anchors them.
+CALENDAR = datetime(2000, 1, 1, tzinfo=UTC)
+# A period stays open this long after its end, for requests counted in it that are still on their way.
+CLOSE_GRACE = timedelta(minutes=15)
+MAX_BIGINT = 2**63 - 1
+
+ADD_METER = f"""
+WITH counted AS (
+    INSERT INTO quotas_periodusage AS u (org_id, period_id, resource, used)
+    VALUES (%(org_id)s, %(period_id)s, %(resource)s, %(amount)s)
+    ON CONFLICT (period_id, resource)
+        DO UPDATE SET used = LEAST(u.used::numeric + EXCLUDED.used, {MAX_BIGINT})::bigint
+)
+INSERT INTO quotas_usagebucket AS b (org_id, resource, hour, used)
+VALUES (%(org_id)s, %(resource)s, %(hour)s, %(amount)s)
+ON CONFLICT (org_id, resource, hour)
+    DO UPDATE SET used = LEAST(b.used::numeric + EXCLUDED.used, {MAX_BIGINT})::bigint
+"""  # noqa: S608 - constants only
+
+
+def hour_of(at: datetime) -> datetime:
+    """The start of the hour, in UTC, that holds a time."""
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def calendar_period(at: datetime) -> Period:
+    """The calendar month, in UTC, that contains a time."""
+    return period_containing(anchor=CALENDAR, interval="month", at=at)
+
+
+def current_period(*, org_id: int, now: datetime) -> UsagePeriod:
+    """The organization's period that contains `now`; opened by whoever needs it first, once."""
+    periods = UsagePeriod.objects.for_org(org_id).filter(start__lte=now, end__gt=now)
+    period = periods.first()
+    if period is None:
+        month = calendar_period(now)
+        UsagePeriod.objects.bulk_create(
+            [UsagePeriod(org_id=org_id, start=month.start, end=month.end)], ignore_conflicts=True
+        )
+        period = periods.get()
+    return period
+
+
+def usage_of_period(*, period: UsagePeriod, now: datetime) -> dict[Resource, int]:
+    """What a period has of each resource, as PostgreSQL knows it."""
+    return usage_of_periods(org_id=period.org_id, periods=[period], now=now)[period.pk]
+
+
+def usage_of_periods(
+    *, org_id: int, periods: Iterable[UsagePeriod], now: datetime
+) -> dict[int, dict[Resource, int]]:
+    """What each of one organization's periods has of each resource, by the period's id."""
+    found = {period.pk: dict.fromkeys(Resource, 0) for period in periods}
+    for row in PeriodUsage.objects.filter(org_id=org_id, period_id__in=found):
+        found[row.period_id][Resource(row.resource)] = row.used
+    for period in periods:
+        if period.closed_at is None:
+            found[period.pk].update(_gauges_of(period, now))
+    return found
+
+
+def _gauges_of(period: UsagePeriod, now: datetime) -> dict[Resource, int]:
+    if now >= period.end:
+        return levels_at(org_id=period.org_id, at=period.end)
+    rows = UsageGauge.objects.filter(org_id=period.org_id, subject=0)
+    return {Resource(row.resource): row.used for row in rows}
+
+
+def levels_at(*, org_id: int, at: datetime) -> dict[Resource, int]:
+    """The level of each gauge at a full hour: what the last bucket before it says.
+
+    A gauge that has no bucket at all never changed since it was set, so its level stands.
+    """
+    gauges = UsageGauge.objects.filter(org_id=org_id, subject=0)
+    buckets = UsageBucket.objects.filter(org_id=org_id, resource=OuterRef("resource"))
+    rows = gauges.annotate(
+        before=Subquery(buckets.filter(hour__lt=at).order_by("-hour").values("used")[:1]),
+        first=Subquery(buckets.order_by("hour").values("used")[:1]),
+    ).values_list("resource", "used", "before", "first")
+    return {
+        Resource(resource): before if before is not None else (used if first is None else 0)
+        for resource, used, before, first in rows
+    }
+
+
+def fullest_module(*, org_id: int) -> int:
+    """The most versions any one module has: versions are limited per module."""
+    rows = UsageGauge.objects.filter(org_id=org_id, resource=Resource.VERSIONS, subject__gt=0)
+    return rows.order_by("-used").values_list("used", flat=True).first() or 0
+
+
+def record_meter(
+    *, org_id: int, resource: Resource, amount: int, at: datetime, now: datetime
+) -> None:
+    """Counts what was used at a time, whatever the limit, in the period of that time.
+
+    What comes after that period was closed counts in the current one. Raises ValueError for a gauge
+    or a negative amount.
+    """
+    if resource not in METERS or amount < 0:
+        raise ValueError("a meter counts amounts that are not negative")
+    period = _locked_open(current_period(org_id=org_id, now=at))
+    if period is None:
+        period = current_period(org_id=org_id, now=now)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            ADD_METER,
+            {
+                "org_id": org_id,
+                "period_id": period.pk,
+                "resource": resource.value,
+                "amount": min(amount, MAX_BIGINT),
+                "hour": hour_of(at),
+            },
+        )
+
+
+def _locked_open(period: UsagePeriod) -> UsagePeriod | None:
+    """The period, kept open until the transaction ends; None when it is closed already."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT closed_at FROM quotas_usageperiod WHERE id = %s FOR SHARE", [period.pk]
+        )
+        row = cursor.fetchone()
+    return period if row is not None and row[0] is None else None
+
+
+def due_periods(*, now: datetime) -> list[tuple[int, int]]:
+    """(period, organization) of the open periods whose end and grace have passed; see all first."""
+    due = UsagePeriod.objects.all().due(now - CLOSE_GRACE).order_by("end", "pk")
+    return list(due.values_list("pk", "org_id"))
+
+
+@transaction.atomic
+def close_period(*, period_id: int, org_id: int, now: datetime) -> bool:
+    """Closes an ended period: keeps the gauges' levels at its end and opens the next one, once.
+
+    Says whether it did; a period that is closed, not over or gone is left alone.
+    """
+    due = UsagePeriod.objects.for_org(org_id).due(now - CLOSE_GRACE).filter(pk=period_id)
+    if not due.exists():
+        return False
+    # The flush opens the next period before it locks the one that ends; so do we, or each would
+    # wait for the other.
+    current_period(org_id=org_id, now=now)
+    period = due.select_for_update().first()
+    if period is None:
+        return False
+    levels = dict.fromkeys(GAUGES, 0) | levels_at(org_id=org_id, at=period.end)
+    PeriodUsage.objects.bulk_create(
+        [
+            PeriodUsage(org_id=org_id, period=period, resource=resource, used=used)
+            for resource, used in sorted(levels.items())
+        ],
+        update_conflicts=True,
+        unique_fields=["period", "resource"],
+        update_fields=["used"],
+    )
+    period.closed_at = now
+    period.save(update_fields=["closed_at"])
+    return True
