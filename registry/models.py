@@ -1,16 +1,36 @@
 """Modules, their immutable versions, and files stored once per organization."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 
 class ModuleQuerySet(models.QuerySet["Module"]):
     def for_org(self, org_id: int) -> "ModuleQuerySet":
         return self.filter(org_id=org_id)
 
+    def matching(self, search: str = "", is_public: bool | None = None) -> "ModuleQuerySet":
+        """Those whose name or description contains `search`, in any case, and of that visibility."""
+        found = self
+        if search:
+            found = found.filter(Q(name__icontains=search) | Q(description__icontains=search))
+        return found if is_public is None else found.filter(is_public=is_public)
+
+    def with_summary(self) -> "ModuleQuerySet":
+        """Adds `versions_count` and `latest_version` (null without versions)."""
+        versions = Version.objects.filter(module=OuterRef("pk"))
+        counted = versions.order_by().values("module").annotate(n=Count("pk")).values("n")
+        latest = versions.latest_first().values("version")[:1]
+        return self.annotate(
+            versions_count=Coalesce(Subquery(counted), 0), latest_version=Subquery(latest)
+        )
+
 
 class Module(models.Model):
-    """A named set of Protobuf files that is versioned as a whole."""
+    """A named set of Protobuf files that is versioned as a whole.
+
+    `revision` rises with every change of what a reader sees, publishing a version included.
+    """
 
     org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="modules")
     name = models.CharField(max_length=100)
@@ -39,6 +59,10 @@ class VersionQuerySet(models.QuerySet["Version"]):
         """By semantic precedence; a release stands above its own pre-releases."""
         return self.order_by("-sort_key", "-id")
 
+    def latest_first(self) -> "VersionQuerySet":
+        """What `latest` means comes first: the newest release, or else the newest pre-release."""
+        return self.order_by("is_prerelease", "-sort_key")
+
 
 class Version(models.Model):
     """A published version; its files never change."""
@@ -48,6 +72,7 @@ class Version(models.Model):
     version = models.CharField(max_length=128)
     # Sorts as text in the order of semantic versioning's precedence.
     sort_key = models.CharField(max_length=512, db_collation="C")
+    is_prerelease = models.BooleanField()
     description = models.TextField(blank=True, max_length=2000)
     size_bytes = models.BigIntegerField()
     created_by_id = models.BigIntegerField(null=True)
@@ -58,22 +83,47 @@ class Version(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["module", "version"], name="registry_version_unique"),
+            # Build metadata does not make another version: 1.2.0+a and 1.2.0+b have one place.
+            models.UniqueConstraint(
+                fields=["module", "sort_key"], name="registry_version_precedence_unique"
+            ),
             models.CheckConstraint(condition=Q(size_bytes__gte=0), name="registry_version_size"),
         ]
-        indexes = [models.Index(fields=["module", "-sort_key"], name="registry_version_newest")]
+        indexes = [
+            models.Index(
+                fields=["module", "is_prerelease", "-sort_key"], name="registry_version_latest"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.version
 
 
+class BlobQuerySet(models.QuerySet["Blob"]):
+    def counted(self) -> "BlobQuerySet":
+        """Those that some version holds: they make up the storage in use."""
+        return self.filter(references__gt=0)
+
+    def abandoned(self) -> "BlobQuerySet":
+        """Those that no version holds."""
+        return self.filter(references=0)
+
+
 class Blob(models.Model):
-    """File content of an organization, stored once under its SHA-256 and counted once."""
+    """File content of an organization, stored once under its SHA-256 and counted once.
+
+    Without references it is announced by a push under way, or left over and soon swept; it is not
+    counted then. `staged_at` is when a push last announced it. See registry.storage.
+    """
 
     org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+")
     digest = models.CharField(max_length=64)
     size_bytes = models.BigIntegerField()
     references = models.BigIntegerField()
     created_at = models.DateTimeField()
+    staged_at = models.DateTimeField()
+
+    objects = BlobQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -81,6 +131,11 @@ class Blob(models.Model):
             models.CheckConstraint(
                 condition=Q(size_bytes__gte=0, references__gte=0), name="registry_blob_positive"
             ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["staged_at"], condition=Q(references=0), name="registry_blob_abandoned"
+            )
         ]
 
     def __str__(self) -> str:
@@ -93,7 +148,8 @@ class VersionFile(models.Model):
     org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+")
     version = models.ForeignKey(Version, models.CASCADE, related_name="files")
     path = models.CharField(max_length=512)
-    blob = models.ForeignKey(Blob, models.PROTECT, related_name="files")
+    # RESTRICT, not PROTECT: purging an organization deletes both together.
+    blob = models.ForeignKey(Blob, models.RESTRICT, related_name="files")
 
     class Meta:
         constraints = [

@@ -1,0 +1,90 @@
+"""Looking into organizations' registries. Read-only: content is changed through the API alone."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+
+from registry.models import Blob, Module, Version, VersionFile
+from spoke.core.admin import ReadOnly
+
+
+@admin.register(Module)
+class ModuleAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("name", "org", "is_public", "versions_count", "latest_version", "updated_at")
+    list_filter = ("is_public", "created_at")
+    search_fields = ("name", "description", "org__name")
+    list_select_related = ("org",)
+    ordering = ("org__name", "name")
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Module]:
+        modules: Any = super().get_queryset(request)
+        summarised: QuerySet[Module] = modules.with_summary()
+        return summarised
+
+    @admin.display(description="versions")
+    def versions_count(self, module: Any) -> int:
+        return int(module.versions_count)
+
+    @admin.display(description="latest")
+    def latest_version(self, module: Any) -> str | None:
+        latest: str | None = module.latest_version
+        return latest
+
+
+class VersionFileInline(ReadOnly, TabularInline):  # type: ignore[misc]
+    model = VersionFile
+    fields = ("path", "size_bytes", "digest")
+    readonly_fields = fields
+    extra = 0
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[VersionFile]:
+        files: QuerySet[VersionFile] = super().get_queryset(request)
+        return files.select_related("blob").order_by("path")
+
+    @admin.display(description="bytes")
+    def size_bytes(self, file: VersionFile) -> int:
+        return file.blob.size_bytes
+
+    @admin.display(description="SHA-256")
+    def digest(self, file: VersionFile) -> str:
+        return file.blob.digest
+
+
+@admin.register(Version)
+class VersionAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("version", "module", "org", "is_prerelease", "size_bytes", "created_at")
+    list_filter = ("is_prerelease", "created_at")
+    search_fields = ("version", "module__name", "org__name")
+    list_select_related = ("module", "org")
+    ordering = ("-id",)
+    show_full_result_count = False
+    inlines = (VersionFileInline,)
+
+
+class HeldFilter(admin.SimpleListFilter):
+    """Whether a version holds the content, so that it is counted as storage."""
+
+    title = "held"
+    parameter_name = "held"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "by a version"), ("no", "by none")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() == "yes":
+            return queryset.counted()
+        return queryset.abandoned() if self.value() == "no" else queryset
+
+
+@admin.register(Blob)
+class BlobAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("digest", "org", "size_bytes", "references", "staged_at", "created_at")
+    list_filter = (HeldFilter, "created_at")
+    search_fields = ("=digest", "org__name")
+    list_select_related = ("org",)
+    ordering = ("-id",)
+    show_full_result_count = False
