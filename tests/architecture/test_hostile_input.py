@@ -105,7 +105,6 @@ def test_a_value_of_the_wrong_kind_never_breaks_the_server(cast, api, plans, rou
 
 
 def test_two_megabytes_of_name_are_refused_by_size(cast, api, plans):
-    before = row_counts()
     client = api("owner")
     before = row_counts()
     response = client.post("/orgs", {"name": "n" * 2_000_000})
