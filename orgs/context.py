@@ -20,7 +20,7 @@ ALLOWED_WHILE_CLOSED = frozenset(
 class Actor:
     """Who did something, as the audit log keeps it."""
 
-    kind: str  # user | token | staff | system
+    kind: str  # user | token (a service token) | staff | system
     id: int | None
     label: str
     user: User | None = field(default=None, compare=False)
@@ -134,7 +134,7 @@ def _user_context(principal: Principal, ref: str) -> OrgContext | None:
     if user.is_staff:
         roles.add(Role.STAFF)
     role = max(roles, key=rank)
-    kind = "staff" if membership is None else ("token" if principal.token else "user")
+    kind = "staff" if membership is None else "user"
     return OrgContext(
         org=org,
         actor=Actor(kind, user.pk, user.email, user),

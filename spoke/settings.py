@@ -75,6 +75,7 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         "filemail://",
         "`filemail://` (to .local/mail), `consolemail://`, `smtp://…`.",
     ),
+    "MAIL_DIR": (str, str(BASE_DIR / ".local" / "mail"), "Folder of `filemail://`."),
     "DEFAULT_FROM_EMAIL": (str, "Spoke <noreply@spoke.example>", "The sender of every e-mail."),
     "STORAGE_DIR": (str, str(BASE_DIR / ".local" / "files"), "Folder that holds the pushed files."),
     "LOG_FORMAT": (str, "console", "`console` or `json`."),
@@ -111,10 +112,10 @@ SECURE_HSTS_SECONDS = 31_536_000 if SESSION_COOKIE_SECURE else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
-# Tools that only development needs are used where they are installed.
+# The demo, and tools that are used where they are installed: never in production.
 DEVELOPMENT_APPS = [
     name
-    for name in ("django_linear_migrations", "django_migration_linter")
+    for name in ("spoke.demo", "django_linear_migrations", "django_migration_linter")
     if not PRODUCTION and find_spec(name)
 ]
 INSTALLED_APPS = [
@@ -123,7 +124,6 @@ INSTALLED_APPS = [
     "quotas",
     "registry",
     "billing",
-    "spoke.demo",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -288,7 +288,7 @@ RATELIMIT_IP_META_KEY = "spoke.core.http.client_address"
 
 EMAIL_URL = env("EMAIL_URL")
 vars().update(env.email_url("EMAIL_URL"))
-EMAIL_FILE_PATH = str(BASE_DIR / ".local" / "mail")
+EMAIL_FILE_PATH = env("MAIL_DIR")
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL")
 
 # --- API ------------------------------------------------------------------------------------

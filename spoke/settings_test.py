@@ -1,12 +1,14 @@
 """The settings of the tests: their own ephemeral servers, and speed overrides."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from spoke.devservers import ensure_env
 
 os.environ.setdefault("SPOKE_ENV", "test")
 os.environ.setdefault("EMAIL_URL", "memorymail://")
+os.environ.setdefault("STORAGE_DIR", tempfile.mkdtemp(prefix="spoke-test-files-"))
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 ensure_env(root=Path(__file__).resolve().parent.parent, ephemeral=True)
 

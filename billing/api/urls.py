@@ -24,7 +24,7 @@ _ORG: dict[str, Actions] = {
     "invoices": READ,
     "invoices/upcoming": READ,
     "invoices/generate": WRITE,
-    "invoices/<id:invoice_id>": READ,
+    "invoices/<id:invoice_id>": {"get": "read_invoice"},
     "invoices/<id:invoice_id>/pdf": READ,
     "payment-methods": PAYMENT_METHODS,
     "payment-methods/setup-intent": WRITE,

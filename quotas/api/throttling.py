@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # the framework's views read the settings that name this clas
 logger = structlog.get_logger(__name__)
 # Requests an hour of a person outside any organization, and of staff in others' organizations.
 PERSON_LIMIT = 5_000
-# Requests an hour while no plan is published; /health/ready and the log ask for `seed_plans`.
+# Requests an hour while no plan is published; the log asks for `seed_plans` meanwhile.
 LIMIT_WITHOUT_PLANS = 1_000
 # Structured fields hold whole numbers of 15 digits.
 MOST_IN_A_FIELD = 10**15 - 1

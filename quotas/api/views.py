@@ -126,8 +126,6 @@ class UsageView(CountedViewSet):
 
     permissions = {"retrieve": Permission.USAGE_READ, "list": Permission.USAGE_READ}
     list_ordering = ("-start",)
-    # Tells the schema generator that the list is written by hand.
-    pagination_class = CountedViewSet.pagination_class
 
     @extend_schema(
         summary="Read the usage of the current period",

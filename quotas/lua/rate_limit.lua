@@ -11,10 +11,9 @@
 
 local MINUTE, WINDOW, SLOTS = 60000000, 3600000000, 61
 local HEADER, SLOT = 12, 8
-local EMPTY = string.rep('\0', SLOT)
+local unpack_struct, pack, floor, sub = struct.unpack, struct.pack, math.floor, string.sub
 
 local limit = tonumber(ARGV[1])
-local counting = ARGV[4] == '1'
 local wall
 if ARGV[3] == '' then
   local time = redis.call('TIME')
@@ -23,64 +22,65 @@ else
   wall = tonumber(ARGV[3])
 end
 local now = wall
-local minute = math.floor(now / MINUTE)
+local minute = floor(now / MINUTE)
 
 local state = redis.call('GET', KEYS[1])
-local newest, oldest, total
+local newest, oldest, total, latest
 
-local function place(at_minute)
-  return HEADER + (at_minute % SLOTS) * SLOT
-end
-local function slot(at_minute)
-  return struct.unpack('>I4I4', state, place(at_minute) + 1)
-end
-local function put(at_minute, packed)
-  local at = place(at_minute)
-  state = string.sub(state, 1, at) .. packed .. string.sub(state, at + SLOT + 1)
-end
-local function restart()
-  state = string.rep('\0', HEADER + SLOTS * SLOT)
+local function fresh()
   newest, oldest, total = minute, minute, 0
+  state = string.rep('\0', HEADER + SLOTS * SLOT)
 end
-local function keep()
-  state = struct.pack('>I4I4I4', newest, oldest, total) .. string.sub(state, HEADER + 1)
-  redis.call('SET', KEYS[1], state, 'PX', math.ceil((WINDOW + now - wall) / 1000) + 1000)
+-- Writes the header and one slot, and lets the state live until its last request is an hour old.
+local function keep(count)
+  local at = HEADER + minute % SLOTS * SLOT
+  -- A number would be formatted with 17 digits, which takes longer than all else.
+  local life = '3601000'
+  if now ~= wall then life = string.format('%d', (WINDOW + now - wall) / 1000 + 1000) end
+  redis.call('SET', KEYS[1], pack('>I4I4I4', newest, oldest, total) .. sub(state, HEADER + 1, at)
+    .. pack('>I4I4', count, now % MINUTE) .. sub(state, at + SLOT + 1), 'PX', life)
 end
 
 if state then
-  newest, oldest, total = struct.unpack('>I4I4I4', state)
-  local _, within = slot(newest)
-  local latest = newest * MINUTE + within
+  newest, oldest, total = unpack_struct('>I4I4I4', state)
+  local _, within = unpack_struct('>I4I4', state, HEADER + newest % SLOTS * SLOT + 1)
+  latest = newest * MINUTE + within
   if now < latest - WINDOW then
     -- The clock went back by more than an hour: all that is counted is taken to be from now, or it
     -- would stay until the clock has caught up.
     local kept = total
-    restart()
+    fresh()
     total = kept
-    put(minute, struct.pack('>I4I4', total, now % MINUTE))
-    keep()
+    keep(kept)
+    state = redis.call('GET', KEYS[1])
   elseif now < latest then
     -- It went back a little: time stands still until it has caught up, so nothing leaves too early.
-    now = latest
-    minute = newest
+    now, minute = latest, newest
   end
 else
-  restart()
+  fresh()
 end
 
 -- A slot leaves, whole, once its last request is an hour old.
+local leaves = now + WINDOW
 while total > 0 do
-  local count, within = slot(oldest)
-  if count > 0 and oldest * MINUTE + within > now - WINDOW then break end
+  local count, within = unpack_struct('>I4I4', state, HEADER + oldest % SLOTS * SLOT + 1)
+  if count > 0 then
+    leaves = oldest * MINUTE + within + WINDOW
+    if leaves > now then break end
+  end
   total = total - count
   oldest = oldest + 1
 end
-if total == 0 then restart() end
+if total == 0 then
+  fresh()
+  leaves = now + WINDOW
+end
 
 if limit >= 0 and total >= limit then
   local excess, wait = total - limit + 1, WINDOW
   for at_minute = oldest, newest do
-    local count, within = slot(at_minute)
+    local count, within = unpack_struct('>I4I4', state, HEADER + at_minute % SLOTS * SLOT + 1)
     excess = excess - count
     if excess <= 0 then
       wait = at_minute * MINUTE + within + WINDOW - wall
@@ -90,31 +90,28 @@ if limit >= 0 and total >= limit then
   return {0, 0, wait, total}
 end
 
-if counting then
+if ARGV[4] == '1' then
   local count = 0
   if minute == newest then
-    count = slot(minute)
+    count = unpack_struct('>I4', state, HEADER + minute % SLOTS * SLOT + 1)
   else
-    for passed = newest + 1, minute do put(passed, EMPTY) end
+    for passed = newest + 1, minute do
+      local at = HEADER + passed % SLOTS * SLOT
+      state = sub(state, 1, at) .. string.rep('\0', SLOT) .. sub(state, at + SLOT + 1)
+    end
+    newest = minute
   end
-  newest = minute
   total = total + 1
-  put(minute, struct.pack('>I4I4', count + 1, now % MINUTE))
-  keep()
+  if oldest == newest then leaves = now + WINDOW end
+  keep(count + 1)
   if KEYS[2] then
-    local field = ARGV[2] .. ':' .. (math.floor(wall / WINDOW) * 3600)
-    if redis.call('HINCRBY', KEYS[2], field, 1) == 1 then
+    local field = ARGV[2] .. ':' .. floor(wall / WINDOW) * 3600
+    if redis.call('HINCRBY', KEYS[2], field, '1') == 1 then
       -- The batch is named before it is claimed, so that readers know it by one name for ever.
       local time = redis.call('TIME')
       redis.call('HSETNX', KEYS[2], 'generation', time[1] .. '.' .. time[2])
     end
   end
 end
-
-local wait = WINDOW
-if total > 0 then
-  local _, within = slot(oldest)
-  wait = oldest * MINUTE + within + WINDOW - wall
-end
-if limit < 0 then return {1, -1, wait, total} end
-return {1, limit - total, wait, total}
+if limit < 0 then return {1, -1, leaves - wall, total} end
+return {1, limit - total, leaves - wall, total}

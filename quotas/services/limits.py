@@ -9,8 +9,8 @@ from django.db import connection
 from django.db.models import Q
 
 from orgs.context import Actor
-from orgs.models import Organization
 from orgs.services.audit import record_event
+from orgs.services.organizations import lock_organization
 from quotas.errors import PlansMissing
 from quotas.models import LimitOverride, PlanLimit, QuotaSettings
 from quotas.resources import LIMIT_FIELDS, Resource
@@ -86,7 +86,7 @@ def lock_settings(*, org_id: int, now: datetime) -> QuotaSettings:
 
     Every change of its limits takes this lock first. Raises Organization.DoesNotExist.
     """
-    Organization.objects.select_for_update(no_key=True).only("id").get(pk=org_id)
+    lock_organization(org_id)
     settings, _ = QuotaSettings.objects.get_or_create(org_id=org_id, defaults={"updated_at": now})
     return settings
 

@@ -12,9 +12,8 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from orgs.context import Actor
-from orgs.models import Organization
 from orgs.services.audit import record_event
-from orgs.services.organizations import set_plan_tier
+from orgs.services.organizations import lock_organization, set_plan_tier
 from quotas.errors import PlansMissing
 from quotas.models import Plan, PlanAssignment, PlanCharge, PlanLimit, PlanPrice
 from quotas.resources import Resource
@@ -196,7 +195,7 @@ def assign_plan(*, org_id: int, plan: Plan, actor: Actor, now: datetime) -> Plan
 
     Must run in a scope that sees the organization. Raises Organization.DoesNotExist otherwise.
     """
-    Organization.objects.select_for_update(no_key=True).only("id").get(pk=org_id)
+    lock_organization(org_id)
     assignment = PlanAssignment.objects.select_related("plan").filter(org_id=org_id).first()
     if assignment is not None and assignment.plan_id == plan.pk:
         return assignment

@@ -138,6 +138,13 @@ def test_a_clock_that_goes_back_a_little_stands_still_until_it_has_caught_up():
     assert seen == [3, 3, 1, 1, 0]
 
 
+def test_while_the_clock_stands_still_the_state_lives_longer(redis):
+    org_id = next(fresh_org)
+    hit_organization(org_id=org_id, limit=3, now=at(START))
+    hit_organization(org_id=org_id, limit=3, now=at(START - 30 * MINUTE))
+    assert 5_400_000 < redis.pttl(valkey.organization_key(org_id)) <= 5_401_000
+
+
 def test_a_clock_that_goes_back_by_hours_keeps_what_is_counted_for_an_hour():
     org_id, back = next(fresh_org), START - 5 * WINDOW
     for _ in range(2):
@@ -164,6 +171,17 @@ def test_a_verdict_says_what_remains_and_when_more_comes():
     assert unlimited == Verdict(True, None, None, 2400, 3)
     assert requests_of_hour(org_id=org_id, now=at(START + 2 * ten_minutes)) == 3
     assert requests_of_hour(org_id=org_id, now=at(START + WINDOW)) == 2
+
+
+def test_a_minute_leaves_with_its_last_request():
+    org_id = next(fresh_org)
+    hit_organization(org_id=org_id, limit=3, now=at(START))
+    found = hit_organization(org_id=org_id, limit=3, now=at(START + MINUTE // 2))
+    assert found == Verdict(True, 3, 1, 3600, 2)
+    later = hit_organization(org_id=org_id, limit=3, now=at(START + MINUTE))
+    assert later == Verdict(True, 3, 0, 3570, 3)
+    assert requests_of_hour(org_id=org_id, now=at(START + WINDOW + MINUTE // 2 - 1)) == 3
+    assert requests_of_hour(org_id=org_id, now=at(START + WINDOW + MINUTE // 2)) == 1
 
 
 @against_valkey

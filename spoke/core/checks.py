@@ -37,7 +37,11 @@ def runtime_role(app_configs: Any, databases: Any = None, **kwargs: Any) -> list
     if not databases:
         return []
     with connection.cursor() as cursor:
-        cursor.execute("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+        cursor.execute(
+            "SELECT rolsuper OR rolbypassrls FROM pg_roles"
+            " WHERE rolname = COALESCE(NULLIF(%s, ''), current_user)",
+            [settings.DATABASE_ROLE],
+        )
         row = cursor.fetchone()
     if row and row[0]:
         return [

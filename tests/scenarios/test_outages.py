@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -64,6 +65,7 @@ class Running:
 
 def start(service: str, root: Path) -> tuple[Server, str]:
     instance = Instance.of(root=root, service=service, kind="test-outage")
+    instance.path("users.lock").touch()
     server = SERVERS[service](instance)
     server.start()
     sockets = instance.sockets()
@@ -97,8 +99,9 @@ def running(tmp_path: Path) -> Iterator[Running]:
         with running_web(port=free_port(), env=env, workers=1) as url:
             yield Running(url, prepared.stdout.strip().splitlines()[-1], postgres, valkey)
     finally:
-        valkey.stop(at_once=True)
-        postgres.stop(at_once=True)
+        for server in (valkey, postgres):
+            server.stop(at_once=True)
+            shutil.rmtree(server.data)
 
 
 def in_parallel(calls: int, call: Callable[[], Any]) -> list[Any]:

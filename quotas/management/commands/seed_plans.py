@@ -26,6 +26,7 @@ class Command(BaseCommand):
             definitions = read_plans(options["file"])
         except PlanFileError as exc:
             raise CommandError(str(exc)) from exc
+        self.verbose = options["verbosity"] > 0
         with transaction.atomic():
             plans.lock_catalogue()
             for definition in definitions:
@@ -34,12 +35,16 @@ class Command(BaseCommand):
     def _seed(self, definition: plans.PlanDefinition, dry_run: bool) -> None:
         changes = plans.changes_to(definition=definition)
         if changes == []:
-            self.stdout.write(f"{definition.code}: unchanged")
+            self._say(f"{definition.code}: unchanged")
             return
         if dry_run:
-            self.stdout.write(f"{definition.code}: would publish a new version")
+            self._say(f"{definition.code}: would publish a new version")
         else:
             plan = plans.publish_plan(definition=definition, now=timezone.now())
-            self.stdout.write(f"{definition.code}: published version {plan.version}")
+            self._say(f"{definition.code}: published version {plan.version}")
         for line in changes or []:
-            self.stdout.write(f"  {line}")
+            self._say(f"  {line}")
+
+    def _say(self, line: str) -> None:
+        if self.verbose:
+            self.stdout.write(line)

@@ -1,0 +1,83 @@
+"""The tour of the API, as a newcomer takes it: a real web server, a real worker, real mail."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from spoke.devservers.errors import wait_until
+from tests.support.running import ROOT, free_port, process, running_web
+
+WORKER = ["celery", "--quiet", "-A", "spoke", "worker", "--pool", "solo", "--loglevel", "WARNING"]
+QUEUES = ["-Q", "default,email,metering,billing,webhooks", "--without-gossip", "--without-mingle"]
+
+
+@pytest.fixture
+def environment(transactional_db: None, tmp_path: Path) -> dict[str, str]:
+    """What the processes need to work on this test's own database and Redis."""
+    url = os.environ["DATABASE_URL"]
+    database = connection.settings_dict["NAME"]
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))},
+        "DATABASE_URL": f"{url.rsplit('/', 1)[0]}/{database}",
+        "REDIS_URL": settings.REDIS_URL,
+        "SPOKE_ENV": "test",
+        "DJANGO_SETTINGS_MODULE": "spoke.settings",
+        "EMAIL_URL": "filemail://",
+        "MAIL_DIR": str(tmp_path / "mail"),
+        "STORAGE_DIR": str(tmp_path / "files"),
+        "DEMO_ENV": str(tmp_path / "demo.env"),
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def manage(environment: dict[str, str], *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_call_of_the_tour_is_answered_as_it_says(
+    environment: dict[str, str], tmp_path: Path
+):
+    port = free_port()
+    environment["SPOKE_BASE_URL"] = f"http://127.0.0.1:{port}"
+    manage(environment, "seed_plans")
+    manage(environment, "seed_demo", "--env-file", environment["DEMO_ENV"])
+    first = Path(environment["DEMO_ENV"]).read_text()
+    with running_web(port=port, env=environment), process([*WORKER, *QUEUES], environment):
+        tour = subprocess.run(
+            ["examples/api_tour.sh"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert tour.returncode == 0, tour.stdout[-3000:] + tour.stderr
+        assert "The tour is over:" in tour.stdout
+        # The invitation and its resend were sent by the worker, each with its own link.
+        assert wait_until(lambda: len(links_in(tmp_path / "mail")) >= 2, seconds=20)
+    assert len(set(links_in(tmp_path / "mail"))) == 2
+    manage(environment, "seed_demo", "--env-file", environment["DEMO_ENV"])
+    assert Path(environment["DEMO_ENV"]).read_text() == first
+
+
+def links_in(folder: Path) -> list[str]:
+    """The invitations' links in the mails of a folder."""
+    return [
+        line.strip()
+        for file in sorted(folder.glob("*.log"))
+        for line in file.read_text().splitlines()
+        if line.strip().startswith("http") and "/accounts/invitations/" in line
+    ]
