@@ -5,7 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
-from spoke.core import converters, health, metrics
+from spoke.core import converters, docs, health, metrics
 
 converters.register()
 
@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/ready", health.ready),
     path("metrics", metrics.metrics),
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("docs/errors", docs.errors),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
     path("admin/", admin.site.urls),
     path("_allauth/", include("allauth.headless.urls")),

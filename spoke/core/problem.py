@@ -103,7 +103,8 @@ class ProblemFormatter(ExceptionFormatter):
                 errors=errors,
             )
         first = error_response.errors[0]
-        return problem(status=status, code=first.code, detail=first.detail)
+        code = "server_error" if status == 500 else first.code
+        return problem(status=status, code=code, detail=first.detail)
 
     @staticmethod
     def _domain(error: DomainError) -> dict[str, Any]:
