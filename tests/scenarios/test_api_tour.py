@@ -47,9 +47,7 @@ def manage(environment: dict[str, str], *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_call_of_the_tour_is_answered_as_it_says(
-    environment: dict[str, str], tmp_path: Path
-):
+def test_every_call_of_the_tour_is_answered_as_it_says(environment: dict[str, str], tmp_path: Path):
     port = free_port()
     environment["SPOKE_BASE_URL"] = f"http://127.0.0.1:{port}"
     manage(environment, "seed_plans")

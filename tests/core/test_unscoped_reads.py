@@ -1,0 +1,119 @@
+"""With the views' own scoping taken away, the database still shows no row of another organization."""
+
+from itertools import chain
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from orgs.context import Actor
+from orgs.models import Organization
+from orgs.models.audit import AuditQuerySet
+from orgs.models.invitation import InvitationQuerySet
+from orgs.models.member import MembershipQuerySet
+from orgs.models.token import TokenQuerySet
+from quotas.models import Plan
+from quotas.models.usage import UsagePeriodQuerySet
+from quotas.resources import Resource
+from quotas.services.plans import assign_plan
+from quotas.services.usage import record_meter
+from registry.models import ModuleQuerySet
+from spoke.core import tenancy
+from tests.factories import MembershipFactory, UserFactory
+
+QUERYSETS = (
+    AuditQuerySet,
+    InvitationQuerySet,
+    MembershipQuerySet,
+    ModuleQuerySet,
+    TokenQuerySet,
+    UsagePeriodQuerySet,
+)
+TENANT_MODELS = [
+    model
+    for model in apps.get_models()
+    if any(field.column == "org_id" for field in model._meta.concrete_fields)
+]
+
+
+def fill(cast, api, who: str, org) -> None:
+    """Gives the organization a row in every tenant table, each marked with the organization's name."""
+    client, staff = api(who), api("staff")
+    url, mark = f"/orgs/{org.name}", f"{org.name}-only"
+    colleague = UserFactory(email=f"{mark}@example.com")
+    MembershipFactory(org=org, user=colleague, role="admin")
+    version = {"version": "1.0.0", "files": [{"path": f"{mark}.proto", "content": mark}]}
+    for sender, path, body in (
+        (client, "/modules", {"name": mark}),
+        (client, f"/modules/{mark}/versions", version),
+        (client, "/invitations", {"email": f"new-{mark}@example.com", "role": "viewer"}),
+        (client, "/tokens", {"name": mark, "scopes": ["read"], "role": "viewer"}),
+        (client, "/transfer", {"user_id": colleague.pk}),
+    ):
+        response = sender.post(url + path, body, format="json", headers={"Idempotency-Key": path})
+        assert response.status_code == 201, (path, response.json())
+    override = {"max_modules": 7, "reason": mark}
+    assert staff.patch(f"{url}/quotas", override, format="json").status_code == 200
+    now = timezone.now()
+    with tenancy.organization(org.pk):
+        record_meter(org_id=org.pk, resource=Resource.COMPILE_JOBS, amount=3, at=now, now=now)
+        plan = Plan.objects.current().get(code="pro")
+        assign_plan(org_id=org.pk, plan=plan, actor=Actor("system", None, "test"), now=now)
+
+
+@pytest.fixture
+def two_tenants(cast, api):
+    call_command("seed_plans", verbosity=0)
+    fill(cast, api, "owner", cast.org)
+    fill(cast, api, "outsider", cast.other_org)
+    return cast
+
+
+@pytest.fixture
+def unscoped(monkeypatch):
+    for queryset in QUERYSETS:
+        monkeypatch.setattr(queryset, "for_org", lambda self, org_id: self.all())
+
+
+def test_no_table_shows_a_row_of_another_organization(two_tenants):
+    ours, theirs = two_tenants.org.pk, two_tenants.other_org.pk
+    for model in TENANT_MODELS:
+        assert {ours, theirs} <= set(model.objects.values_list("org_id", flat=True)), model
+    with tenancy.organization(ours):
+        for model in TENANT_MODELS:
+            with connection.cursor() as cursor:
+                cursor.execute(f'SELECT DISTINCT org_id FROM "{model._meta.db_table}"')
+                assert cursor.fetchall() == [(ours,)], model
+            assert model.objects.filter(org_id=theirs).update(org_id=theirs) == 0, model
+            assert model.objects.filter(org_id=theirs)._raw_delete("default") == 0, model
+        assert list(Organization.objects.all()) == [two_tenants.org]
+    for model in TENANT_MODELS:
+        assert model.objects.filter(org_id=theirs).exists(), model
+
+
+@pytest.mark.parametrize(
+    "path", ["members", "invitations", "tokens", "modules", "audit-log", "usage/history"]
+)
+def test_a_list_without_its_filter_is_still_the_organizations_own(two_tenants, api, unscoped, path):
+    client = api("owner")
+    answer = client.get(f"/orgs/acme/{path}")
+    assert answer.status_code == 200
+    assert "rival" not in answer.content.decode()
+    if path != "usage/history":
+        assert "acme-only" in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", ["modules/rival-only", "modules/rival-only/versions/1.0.0"])
+def test_a_row_of_another_organization_is_not_found_by_its_name(two_tenants, api, unscoped, path):
+    assert api("owner").get(f"/orgs/acme/{path}").status_code == 404
+
+
+def test_every_query_set_that_filters_by_organization_is_opened_here():
+    scoping = {
+        manager._queryset_class
+        for manager in chain.from_iterable(model._meta.managers for model in apps.get_models())
+        if hasattr(getattr(manager, "_queryset_class", None), "for_org")
+    }
+    assert scoping == set(QUERYSETS)
