@@ -6,7 +6,7 @@ from pathlib import Path
 def banner(root: Path, url: str) -> list[str]:
     demo = read_env(root / ".local" / "demo.env")
     rows = [
-        ("Portal", f"{url}/"),
+        ("Sign in", f"{url}/accounts/login/"),
         ("API documentation", f"{url}/docs"),
         ("Admin", f"{url}/admin/"),
     ]

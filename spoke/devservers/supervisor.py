@@ -109,6 +109,8 @@ class Supervisor:
             "SPOKE_BASE_URL": self.address.url,
             "DJANGO_SETTINGS_MODULE": "spoke.settings",
             "PYTHONUNBUFFERED": "1",
+            # Static files are served from where they are; nobody collects them here.
+            "PYTHONWARNINGS": "ignore:No directory at:UserWarning",
         }
         for name, value in defaults.items():
             os.environ.setdefault(name, value)

@@ -112,7 +112,7 @@ def test_the_banner_shows_logins_and_a_ready_request(tmp_path: Path) -> None:
 
 
 def test_the_banner_needs_no_demo(tmp_path: Path) -> None:
-    assert "  Portal              http://x/" in banner(tmp_path, "http://x")
+    assert "  Sign in             http://x/accounts/login/" in banner(tmp_path, "http://x")
 
 
 def test_changed_sources_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
