@@ -1,97 +1,17 @@
-"""All settings, every one read from the environment with a working default for `make run`.
+"""All settings, made of the environment (`spoke.environment`) with working defaults for `make run`.
 
-`docs/configuration.md` is generated from the VARIABLES table below by `manage.py document_settings`.
 System checks (`spoke.core.checks`) refuse to start production with a development default.
 """
 
 import logging
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import environ
 import structlog
 
 from spoke.core.redaction import redact_line
-
-BASE_DIR = Path(__file__).resolve().parent.parent
-DEVELOPMENT_SECRET = "development-only-secret-key-never-use-it-in-production"  # noqa: S105
-
-# name: (type, default, meaning). The table is the reference: nothing else reads the environment.
-VARIABLES: dict[str, tuple[Any, Any, str]] = {
-    "SPOKE_ENV": (str, "development", "`development`, `test` or `production`."),
-    "SPOKE_SECRET_KEY": (
-        str,
-        DEVELOPMENT_SECRET,
-        "Signs sessions and seals secrets kept for replay. At least 50 characters in production.",
-    ),
-    "SPOKE_SECRET_KEY_FALLBACKS": (list, [], "Former secret keys, still accepted while rotating."),
-    "SPOKE_BASE_URL": (
-        str,
-        "http://127.0.0.1:8000",
-        "The address people reach Spoke under; links in e-mails start with it.",
-    ),
-    "SPOKE_ALLOWED_HOSTS": (list, [], "Host names served, beside the one of SPOKE_BASE_URL."),
-    "SPOKE_TRUSTED_PROXIES": (
-        int,
-        0,
-        "Reverse proxies in front that append to X-Forwarded-For. 0: the header is ignored.",
-    ),
-    "DATABASE_URL": (
-        str,
-        "postgres://spoke@127.0.0.1:5432/spoke",
-        "PostgreSQL 15 or later. Unset in development: the embedded server.",
-    ),
-    "DATABASE_ROLE": (
-        str,
-        "spoke_app",
-        "The unprivileged role every process but `migrate` works under; row-level security binds it.",
-    ),
-    "DATABASE_STATEMENT_TIMEOUT_MS": (
-        int,
-        30_000,
-        "Milliseconds after which a statement is ended.",
-    ),
-    "DATABASE_LOCK_TIMEOUT_MS": (int, 5_000, "Milliseconds a statement waits for a lock."),
-    "REDIS_URL": (
-        str,
-        "redis://127.0.0.1:6379/0",
-        "Redis 7 or Valkey, for limits, cache and Celery. Unset in development: the embedded server.",
-    ),
-    "QUOTA_RATE_LIMIT_FAIL_CLOSED": (
-        bool,
-        False,
-        "True: refuse requests (503) while Redis is away, instead of serving under a local limit.",
-    ),
-    "QUOTA_WEB_PROCESSES": (
-        int,
-        2,
-        "Web processes in all; the local limit is an organization's limit divided by it.",
-    ),
-    "ANONYMOUS_RATE_LIMIT": (str, "30/m", "Requests by address on anonymous views."),
-    "EMAIL_URL": (
-        str,
-        "filemail://",
-        "`filemail://` (to .local/mail), `consolemail://`, `smtp://…`.",
-    ),
-    "MAIL_DIR": (str, str(BASE_DIR / ".local" / "mail"), "Folder of `filemail://`."),
-    "DEFAULT_FROM_EMAIL": (str, "Spoke <noreply@spoke.example>", "The sender of every e-mail."),
-    "STORAGE_DIR": (str, str(BASE_DIR / ".local" / "files"), "Folder that holds the pushed files."),
-    "LOG_FORMAT": (str, "console", "`console` or `json`."),
-    "LOG_LEVEL": (str, "INFO", "The lowest level logged."),
-    "METRICS_TOKEN": (
-        str,
-        "",
-        "Bearer token for /metrics. Unset: private addresses only.",
-    ),
-    "MAX_BODY_BYTES": (int, 1_048_576, "Largest JSON body, in bytes; larger ones get a 413."),
-    "MAX_PUSH_BYTES": (int, 33_554_432, "Largest body that pushes a version, in bytes."),
-}
-
-env: Any = environ.Env(  # type: ignore[no-untyped-call]
-    **{name: (kind, default) for name, (kind, default, _) in VARIABLES.items()}
-)
+from spoke.environment import BASE_DIR, DEVELOPMENT_SECRET, VARIABLES, env  # noqa: F401
 
 CONFIGURED = frozenset(name for name in VARIABLES if name in env.ENVIRON)
 SPOKE_ENV = env("SPOKE_ENV")
