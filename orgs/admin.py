@@ -15,6 +15,7 @@ from orgs import models
 from orgs.context import Actor
 from orgs.models import Organization, User
 from orgs.services import organizations
+from orgs.services.people import touch_organizations_of
 from orgs.services.tokens import revoke_personal_token, revoke_service_token
 from spoke.core.admin import ReadOnly
 from spoke.core.errors import DomainError
@@ -50,6 +51,10 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        touch_organizations_of(user=obj)
 
 
 class MembershipInline(ReadOnly, TabularInline):  # type: ignore[misc]

@@ -57,6 +57,11 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         False,
         "True: refuse requests (503) while Redis is away, instead of serving under a local limit.",
     ),
+    "PRINCIPAL_CACHE_SECONDS": (
+        int,
+        60,
+        "How long a process remembers what a token may do; changes act at once all the same. 0: never.",
+    ),
     "QUOTA_WEB_PROCESSES": (
         int,
         2,

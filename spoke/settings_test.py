@@ -26,3 +26,5 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CELERY_TASK_ALWAYS_EAGER = True
 CELERY_TASK_EAGER_PROPAGATES = True
 ANONYMOUS_RATE_LIMIT = "10000/m"
+# A test's transaction never commits, so nobody would hear of changes; tests with commits switch it on.
+PRINCIPAL_CACHE_SECONDS = 0

@@ -1,5 +1,6 @@
 """Authentication: bearer tokens, the app sessions of sign-in by API, and browser sessions."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from allauth.headless.contrib.rest_framework.authentication import XSessionTokenAuthentication
@@ -8,7 +9,18 @@ from rest_framework import authentication, exceptions
 from rest_framework.request import Request
 
 from orgs.context import Principal
+from orgs.services.grants import Grant, Sighting, recall, sight
 from orgs.services.tokens import resolve_token
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """What authentication knows for the view: a grant from memory, or what a new one may stand on."""
+
+    raw: str
+    ref: str
+    grant: Grant | None
+    sighting: Sighting | None
 
 
 class ServiceAccount:
@@ -33,7 +45,12 @@ class TokenAuthentication(authentication.BaseAuthentication):
             raise exceptions.AuthenticationFailed(
                 "Send the token as: Authorization: Bearer <token>.", code="invalid_scheme"
             )
-        principal = resolve_token(raw=raw.strip(), now=timezone.now())
+        raw, now = raw.strip(), timezone.now()
+        ref = (request.parser_context or {}).get("kwargs", {}).get("org")
+        grant = recall(raw=raw, ref=ref, now=now) if ref else None
+        remembering = Remembering(raw, ref, grant, None if grant else sight(ref)) if ref else None
+        request.remembering = remembering  # type: ignore[attr-defined]
+        principal = grant.principal if grant else resolve_token(raw=raw, now=now)
         if principal is None:
             raise exceptions.AuthenticationFailed(
                 "The token is unknown, revoked or expired.", code="invalid_token"

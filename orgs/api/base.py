@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 
+from orgs.api.auth import Remembering
 from orgs.context import OrgContext, Principal, resolve_context
 from orgs.models import Organization, User
 from orgs.roles import Permission, Scope
+from orgs.services.grants import Grant, forget, remember
 from spoke.core import tenancy
 from spoke.core.errors import AuthenticationRequired, Forbidden
 from spoke.core.views import SpokeViewSet
@@ -31,10 +33,50 @@ class OrgScopedViewSet(SpokeViewSet):
 
     permissions: ClassVar[dict[str, Permission]] = {}
     context: OrgContext
+    # What the context stands on; None where every request looks it up.
+    grant: Grant | None = None
+    # Whether the context comes from memory, so that the throttle has to compare its stamp.
+    remembered: bool = False
 
     def check_permissions(self, request: Request) -> None:
         super().check_permissions(request)
-        self.context = resolve_context(principal_of(request), self.kwargs["org"])
+        self._resolve(request)
+        try:
+            self._authorise_action(request)
+        except Forbidden:
+            if not self.remembered:
+                raise
+            self.look_up_again(request)
+
+    def look_up_again(self, request: Request) -> None:
+        """Authenticates and authorises anew, from the database: what was remembered is doubtful."""
+        known: Remembering = request.remembering  # type: ignore[attr-defined]
+        forget(raw=known.raw, ref=known.ref)
+        request._authenticate()  # type: ignore[attr-defined]  # as the request did at first
+        self._resolve(request)
+        self._authorise_action(request)
+
+    def _resolve(self, request: Request) -> None:
+        principal = principal_of(request)
+        known: Remembering | None = getattr(request, "remembering", None)
+        self.grant, self.remembered = (
+            (known.grant, True) if known and known.grant else (None, False)
+        )
+        if self.grant is not None:
+            self.context = self.grant.context
+            return
+        ref = self.kwargs["org"]
+        self.context = resolve_context(principal, ref)
+        if known is not None and principal.token is not None:
+            self.grant = remember(
+                raw=known.raw,
+                ref=ref,
+                principal=principal,
+                context=self.context,
+                sighting=known.sighting,
+            )
+
+    def _authorise_action(self, request: Request) -> None:
         if self.action is None or self.action not in self.permissions:
             raise MethodNotAllowed(request.method or "")
         self.context.require(self.permissions[self.action])

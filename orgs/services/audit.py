@@ -5,7 +5,11 @@ from typing import Any
 
 from orgs.context import Actor
 from orgs.models import AuditEvent
+from spoke.core import stamps
 from spoke.core.requestid import current_request_id
+
+# Acts that change neither who may do what nor how much of it. All others touch the stamp.
+OF_NO_GRANT = frozenset({"module", "version"})
 
 
 def record_event(
@@ -20,9 +24,11 @@ def record_event(
     """The event commits or fails with the change it tells of.
 
     `action` is `noun.verb` (`member.removed`); `target` is (kind, id); `data` holds plain JSON
-    values and never a secret.
+    values and never a secret. What others remember of the organization ends with the commit.
     """
     kind, target_id = target or ("", "")
+    if action.partition(".")[0] not in OF_NO_GRANT:
+        stamps.touch(org_id)
     return AuditEvent.objects.create(
         org_id=org_id,
         at=now,

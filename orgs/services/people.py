@@ -1,6 +1,7 @@
 """What people change about themselves."""
 
-from orgs.models import User
+from orgs.models import Membership, User
+from spoke.core import stamps
 
 
 def rename_user(*, user: User, name: str) -> User:
@@ -8,3 +9,12 @@ def rename_user(*, user: User, name: str) -> User:
     User.objects.filter(pk=user.pk).update(name=name)
     user.name = name
     return user
+
+
+def touch_organizations_of(*, user: User) -> None:
+    """What is remembered of the user, wherever they are a member, ends with the commit.
+
+    Call it where their memberships are visible: in their own scope or behind the door.
+    """
+    for org_id in Membership.objects.filter(user=user).values_list("org_id", flat=True):
+        stamps.touch(org_id)

@@ -12,6 +12,7 @@ from orgs.context import Actor, OrgContext, Principal
 from orgs.models import ApiToken, User
 from orgs.roles import Role, Scope, may_grant, permissions_of, reach_of
 from orgs.services.audit import record_event
+from orgs.services.people import touch_organizations_of
 from spoke.core import tenancy
 from spoke.core.errors import Forbidden, InvalidInput, NotFound
 
@@ -183,6 +184,7 @@ def revoke_personal_token(*, user: User, token_id: int, now: datetime) -> None:
     if not tokens.exists():
         raise NotFound("There is no such token.")
     tokens.filter(revoked_at__isnull=True).update(revoked_at=now)
+    touch_organizations_of(user=user)
 
 
 def _require_future(expires_at: datetime | None, now: datetime) -> None:

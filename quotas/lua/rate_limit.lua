@@ -1,10 +1,13 @@
 -- One governed request: check the hourly limit, count the request against it and for the flush.
 --
 -- KEYS[1]  the limiter's state        KEYS[2]  the requests of the shard that await the flush (optional)
+-- KEYS[3]  the organization's stamp (optional, with KEYS[2])
 -- ARGV[1]  limit; -1: unlimited       ARGV[2]  organization, the field's prefix in KEYS[2]
 -- ARGV[3]  microseconds since the epoch; '': the server's clock
 -- ARGV[4]  '1': count; '0': only look
--- Returns {allowed, remaining (-1: unlimited), microseconds until more is allowed, counted in the hour}.
+-- ARGV[5]  the stamp that what the caller remembers stands on, with KEYS[3]
+-- Returns {allowed, remaining (-1: unlimited), microseconds until more is allowed, counted in the hour},
+-- or {-1} where the stamp is another by now; then nothing is counted.
 --
 -- State: header (newest minute, oldest minute, total), then 61 slots (count, time of its last request
 -- within its minute) in a ring by minute; 500 bytes.
@@ -12,6 +15,8 @@
 local MINUTE, WINDOW, SLOTS = 60000000, 3600000000, 61
 local HEADER, SLOT = 12, 8
 local unpack_struct, pack, floor, sub = struct.unpack, struct.pack, math.floor, string.sub
+
+if KEYS[3] and (redis.call('GET', KEYS[3]) or '') ~= ARGV[5] then return {-1} end
 
 local limit = tonumber(ARGV[1])
 local wall

@@ -37,6 +37,7 @@ from quotas.services.local_limit import (
     deliver_to_valkey,
 )
 from spoke.core.errors import ServiceUnavailable
+from spoke.core.stamps import stamp_key
 
 logger = structlog.get_logger(__name__)
 MISSES = Counter(
@@ -53,7 +54,8 @@ class Verdict:
     """Whether a request may pass. `limit` and `remaining` None: unlimited.
 
     `reset` is in how many seconds more becomes available; of a refused request, when to try again.
-    `used` is what the last 60 minutes count; None while Valkey is away.
+    `used` is what the last 60 minutes count; None while Valkey is away. `stands` says of the stamp asked
+    about whether it is still the organization's; None where nobody could be asked.
     """
 
     allowed: bool
@@ -61,6 +63,11 @@ class Verdict:
     remaining: int | None
     reset: int
     used: int | None = None
+    stands: bool | None = None
+
+
+# The stamp is another by now: nothing was counted, and what the caller remembers is void.
+OUTDATED = Verdict(allowed=False, limit=None, remaining=None, reset=1, stands=False)
 
 
 class Outage:
@@ -99,14 +106,19 @@ class Outage:
 outage = Outage()
 
 
-def hit_organization(*, org_id: int, limit: int | None, now: datetime | None = None) -> Verdict:
+def hit_organization(
+    *, org_id: int, limit: int | None, stamp: str | None = None, now: datetime | None = None
+) -> Verdict:
     """Counts a request of an organization, as usage too, if its hourly limit allows it.
 
-    `now` stands in for Valkey's clock. Raises ServiceUnavailable when Valkey is away and the setting
-    says to refuse then.
+    `stamp` is compared with the organization's in the same step: if it is another by now, OUTDATED is
+    returned and nothing is counted. `now` stands in for Valkey's clock. Raises ServiceUnavailable when
+    Valkey is away and the setting says to refuse then.
     """
     keys = [valkey.organization_key(org_id), valkey.requests_key(valkey.shard_of(org_id))]
-    return _hit(keys, limit, org_id, now)
+    if stamp is not None:
+        keys.append(stamp_key(org_id))
+    return _hit(keys, limit, org_id, now, stamp)
 
 
 def hit_user(*, user_id: int, limit: int | None, now: datetime | None = None) -> Verdict:
@@ -127,11 +139,17 @@ def requests_of_hour(*, org_id: int, now: datetime | None = None) -> int | None:
     return found.used
 
 
-def _hit(keys: list[str], limit: int | None, org_id: int | None, now: datetime | None) -> Verdict:
+def _hit(
+    keys: list[str],
+    limit: int | None,
+    org_id: int | None,
+    now: datetime | None,
+    stamp: str | None = None,
+) -> Verdict:
     cause = None
     if outage.available():
         try:
-            return _ask(keys, limit, org_id, now, count=True)
+            return _ask(keys, limit, org_id, now, count=True, stamp=stamp)
         except RedisError as exc:
             outage.breaker.trip()
             cause = exc
@@ -142,20 +160,28 @@ def _hit(keys: list[str], limit: int | None, org_id: int | None, now: datetime |
 
 
 def _ask(
-    keys: list[str], limit: int | None, org_id: int | None, now: datetime | None, *, count: bool
+    keys: list[str],
+    limit: int | None,
+    org_id: int | None,
+    now: datetime | None,
+    *,
+    count: bool,
+    stamp: str | None = None,
 ) -> Verdict:
     clock = "" if now is None else str(_microseconds(now))
     bound = -1 if limit is None else min(limit, MOST)
-    arguments: list[Any] = [bound, org_id or "", clock, "1" if count else "0"]
-    allowed, remaining, wait, used = valkey.script("rate_limit")(
-        valkey.request_client(), keys, arguments
-    )
+    arguments: list[Any] = [bound, org_id or "", clock, "1" if count else "0", stamp or ""]
+    answer = valkey.script("rate_limit")(valkey.request_client(), keys, arguments)
+    if answer == [-1]:
+        return OUTDATED
+    allowed, remaining, wait, used = answer
     return Verdict(
         allowed=bool(allowed),
         limit=limit,
         remaining=None if limit is None else remaining,
         reset=max(math.ceil(wait / 1_000_000), 1),
         used=used,
+        stands=None if stamp is None else True,
     )
 
 

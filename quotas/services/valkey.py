@@ -1,32 +1,12 @@
-"""The limiter's keys and connections in Valkey (or Redis 7).
+"""The limiter's keys and scripts in Valkey."""
 
-Everything of one organization lies under its shard's hash tag, so that every script touches one slot
-of a cluster.
-"""
-
-import hashlib
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-from django.conf import settings
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
-from redis.maint_notifications import MaintNotificationsConfig
-from redis.retry import Retry
+from spoke.core.valkey import SHARDS, Script, load_script, request_client, shard_of, task_client
 
-SHARDS = 64
-# A request waits no longer for its limit; a task may.
-REQUEST_TIMEOUT = 0.25
-TASK_TIMEOUT = 5.0
+__all__ = ["SHARDS", "Script", "request_client", "shard_of", "task_client"]
 LUA = Path(__file__).resolve().parents[1] / "lua"
-
-
-def shard_of(org_id: int) -> int:
-    """The shard an organization's counts lie in."""
-    return org_id % SHARDS
 
 
 def organization_key(org_id: int) -> str:
@@ -52,45 +32,7 @@ def claimed_key(shard: int) -> str:
     return f"spoke:{{{shard}}}:claimed"
 
 
-@lru_cache(maxsize=8)
-def _client(url: str, timeout: float) -> "Redis":
-    # No retries: a script that counts must not run twice because its answer was late.
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-
-
-def request_client() -> "Redis":
-    """For the request path: gives up after REQUEST_TIMEOUT seconds."""
-    return _client(settings.REDIS_URL, REQUEST_TIMEOUT)
-
-
-def task_client() -> "Redis":
-    """For tasks: gives up after TASK_TIMEOUT seconds."""
-    return _client(settings.REDIS_URL, TASK_TIMEOUT)
-
-
-@dataclass(frozen=True)
-class Script:
-    """A Lua script, run by its digest; a server that does not know it is told once."""
-
-    source: str
-    digest: str
-
-    def __call__(self, client: "Redis", keys: list[str], args: list[Any]) -> Any:
-        try:
-            return client.evalsha(self.digest, len(keys), *keys, *args)
-        except NoScriptError:
-            return client.eval(self.source, len(keys), *keys, *args)
-
-
 @cache
 def script(name: str) -> Script:
     """The script of that name in quotas/lua."""
-    source = (LUA / f"{name}.lua").read_text(encoding="utf-8")
-    # SHA-1 is how the protocol names scripts.
-    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    return load_script(LUA / f"{name}.lua")

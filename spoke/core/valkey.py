@@ -1,0 +1,92 @@
+"""Connections to Valkey (or Redis 7), its shards, and scripts.
+
+Everything of one organization lies under its shard's hash tag, so that every script touches one slot
+of a cluster.
+"""
+
+import hashlib
+import itertools
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+SHARDS = 64
+# A request waits no longer for Valkey; a task may.
+REQUEST_TIMEOUT = 0.25
+TASK_TIMEOUT = 5.0
+
+_epochs = itertools.count(1)
+_epoch = 0
+
+
+def shard_of(number: int) -> int:
+    """The shard that an organization's (or a person's) keys lie in."""
+    return number % SHARDS
+
+
+def epoch() -> int:
+    """Changes with every connection that this process opens.
+
+    A server that was restarted, or another that took its place, may have forgotten its last second;
+    every connection to it is a new one. What was remembered under an older epoch is doubtful.
+    """
+    return _epoch
+
+
+def _connected(connection: Any) -> None:
+    global _epoch  # noqa: PLW0603 - one number for the process; next() is atomic
+    _epoch = next(_epochs)
+    connection.on_connect()
+
+
+@lru_cache(maxsize=8)
+def _client(url: str, timeout: float) -> "Redis":
+    # No retries: a script that counts must not run twice because its answer was late.
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+        redis_connect_func=_connected,
+    )
+
+
+def request_client() -> "Redis":
+    """For the request path: gives up after REQUEST_TIMEOUT seconds."""
+    return _client(settings.REDIS_URL, REQUEST_TIMEOUT)
+
+
+def task_client() -> "Redis":
+    """For tasks: gives up after TASK_TIMEOUT seconds."""
+    return _client(settings.REDIS_URL, TASK_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script, run by its digest; a server that does not know it is told once."""
+
+    source: str
+    digest: str
+
+    def __call__(self, client: "Redis", keys: list[str], args: list[Any]) -> Any:
+        try:
+            return client.evalsha(self.digest, len(keys), *keys, *args)
+        except NoScriptError:
+            return client.eval(self.source, len(keys), *keys, *args)
+
+
+@cache
+def load_script(path: Path) -> Script:
+    """The script in a file."""
+    source = path.read_text(encoding="utf-8")
+    # SHA-1 is how the protocol names scripts.
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
