@@ -1,9 +1,7 @@
 """The billing endpoints: authorised as they will be, and honest that they are not there yet."""
 
-from contextlib import AbstractContextManager
 from typing import NoReturn
 
-from django.db import transaction
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -11,6 +9,7 @@ from rest_framework.request import Request
 from billing.api.serializers import CancelInput, PaymentMethodInput, SubscriptionInput
 from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
+from spoke.core import tenancy
 from spoke.core.errors import NotYetAvailable
 from spoke.core.schema import ProblemSerializer, problem_example
 from spoke.core.views import SpokeViewSet
@@ -106,9 +105,8 @@ class WebhookViewSet(SpokeViewSet):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
-    def scope(self) -> AbstractContextManager[None]:
-        atomic: AbstractContextManager[None] = transaction.atomic()
-        return atomic
+    def scope(self) -> tenancy.Scope:
+        return tenancy.NOBODY
 
     def _read_body(self, request: Request) -> None:
         """The body is left unread."""

@@ -1,6 +1,5 @@
 """The two bases of every view: in an organization, or as a person."""
 
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from rest_framework.exceptions import MethodNotAllowed
@@ -81,9 +80,8 @@ class OrgScopedViewSet(SpokeViewSet):
             raise MethodNotAllowed(request.method or "")
         self.context.require(self.permissions[self.action])
 
-    def scope(self) -> AbstractContextManager[None]:
-        scope: AbstractContextManager[None] = tenancy.organization(self.context.org.pk)
-        return scope
+    def scope(self) -> tenancy.Scope:
+        return tenancy.Scope(org_id=self.context.org.pk)
 
     @property
     def org(self) -> Organization:
@@ -112,9 +110,8 @@ class PersonViewSet(SpokeViewSet):
                 code="insufficient_scope",
             )
 
-    def scope(self) -> AbstractContextManager[None]:
-        scope: AbstractContextManager[None] = tenancy.person(self.user.pk)
-        return scope
+    def scope(self) -> tenancy.Scope:
+        return tenancy.Scope(user_id=self.user.pk)
 
     @property
     def user(self) -> User:

@@ -1,7 +1,5 @@
 """Invitations: of an organization, and as seen by the person who holds the token."""
 
-from contextlib import AbstractContextManager
-
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -157,9 +155,8 @@ class OfferViewSet(SpokeViewSet):
     throttle_classes = ()
     serializer_class = OfferSerializer
 
-    def scope(self) -> AbstractContextManager[None]:
-        scope: AbstractContextManager[None] = tenancy.presenting(digest_of(self.kwargs["token"]))
-        return scope
+    def scope(self) -> tenancy.Scope:
+        return tenancy.Scope(secret=digest_of(self.kwargs["token"]))
 
     @extend_schema(
         summary="See an invitation",

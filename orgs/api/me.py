@@ -1,6 +1,5 @@
 """Who is calling: a person or a service token."""
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -126,15 +125,11 @@ class MeViewSet(SpokeViewSet):
                 "The token's scopes do not allow this: it needs write.", code="insufficient_scope"
             )
 
-    def scope(self) -> AbstractContextManager[None]:
+    def scope(self) -> tenancy.Scope:
         principal = principal_of(self.request)
-        scope: AbstractContextManager[None]
         if principal.user is not None:
-            scope = tenancy.person(principal.user.pk)
-        else:
-            org_id = principal.token.org_id if principal.token else None
-            scope = tenancy.scoped(tenancy.Scope(org_id=org_id))
-        return scope
+            return tenancy.Scope(user_id=principal.user.pk)
+        return tenancy.Scope(org_id=principal.token.org_id if principal.token else None)
 
     @extend_schema(
         summary="Who am I",

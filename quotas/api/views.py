@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 from django.db.models import Prefetch
@@ -191,9 +190,8 @@ class PublicViewSet(SpokeViewSet):
     permission_classes = (AllowAny,)
     throttle_classes = ()
 
-    def scope(self) -> AbstractContextManager[None]:
-        scope: AbstractContextManager[None] = tenancy.scoped(tenancy.NOBODY)
-        return scope
+    def scope(self) -> tenancy.Scope:
+        return tenancy.NOBODY
 
 
 @extend_schema_view(

@@ -122,8 +122,8 @@ def at_now(monkeypatch) -> Iterator[None]:
     """It is NOW, for the web process and for Valkey's clock, which counts the requests."""
     ask = rate_limit._ask
 
-    def ask_at_now(keys, limit, org_id, now, *, count):
-        return ask(keys, limit, org_id, now or NOW, count=count)
+    def ask_at_now(keys, limit, org_id, now, **rest):
+        return ask(keys, limit, org_id, now or NOW, **rest)
 
     monkeypatch.setattr(rate_limit, "_ask", ask_at_now)
     with time_machine.travel(NOW, tick=False):

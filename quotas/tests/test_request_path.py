@@ -57,7 +57,7 @@ def governing_queries(client: APIClient) -> list[str]:
         connection,
     ) as captured:
         assert client.get(URL).status_code == 200
-    statements = [query["sql"] for query in captured]
+    statements = [part for query in captured for part in query["sql"].split(";") if part]
     handlers = [
         s for s in statements if 'INNER JOIN "orgs_user"' in s and "orgs_membership" not in s
     ]

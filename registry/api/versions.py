@@ -1,6 +1,5 @@
 """/orgs/{org}/modules/{name}/versions, and the files of a version."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.conf import settings
@@ -226,10 +225,6 @@ class VersionFileViewSet(OrgScopedViewSet):
     content_negotiation_class = AnyAccepted
     permissions = {"retrieve": Permission.MODULES_READ}
 
-    def scope(self) -> AbstractContextManager[None]:
-        """None: the handler opens one for its look-up only, and reads the storage outside."""
-        return nullcontext()
-
     @extend_schema(
         summary="Read a file of a version",
         description="The bytes as they were pushed. The ETag is their SHA-256.",
@@ -243,10 +238,7 @@ class VersionFileViewSet(OrgScopedViewSet):
     def retrieve(
         self, request: Request, org: str, name: str, version: str, path: str
     ) -> HttpResponse:
-        with super().scope():
-            file = versions.find_file(
-                org_id=self.org.pk, module_name=name, version=version, path=path
-            )
+        file = versions.find_file(org_id=self.org.pk, module_name=name, version=version, path=path)
         response = HttpResponse(
             storage.read_content(self.org.pk, file.blob.digest),
             content_type="text/plain; charset=utf-8",

@@ -13,10 +13,11 @@ reason. The settings vanish with the transaction, so a pooled connection carries
 
 import re
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -60,22 +61,25 @@ def current() -> Scope:
     return _current.get()
 
 
-def _settings_of(scope: Scope) -> list[str]:
-    return [
-        "" if scope.org_id is None else str(int(scope.org_id)),
-        "" if scope.user_id is None else str(int(scope.user_id)),
-        scope.secret,
-        "on" if scope.everything else "",
-    ]
+@lru_cache(maxsize=4096)
+def _statement(scope: Scope) -> str:
+    """Tells PostgreSQL of the scope, until the transaction ends."""
+    if not HEX.fullmatch(scope.secret):
+        raise ValueError("a secret is presented by its digest")
+    values = {
+        "org_id": "" if scope.org_id is None else int(scope.org_id),
+        "user_id": "" if scope.user_id is None else int(scope.user_id),
+        "secret": scope.secret,
+        "everything": "on" if scope.everything else "",
+    }
+    # Nothing but digits, hexadecimal digits and `on` gets in here, so nothing needs quoting.
+    calls = [f"set_config('spoke.{name}', '{value}', true)" for name, value in values.items()]
+    return f"SELECT {', '.join(calls)};"
 
 
 def _apply(scope: Scope) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('spoke.org_id', %s, true), set_config('spoke.user_id', %s, true),"
-            " set_config('spoke.secret', %s, true), set_config('spoke.everything', %s, true)",
-            _settings_of(scope),
-        )
+        cursor.execute(_statement(scope))
 
 
 def _begin(scope: Scope) -> None:
@@ -85,17 +89,8 @@ def _begin(scope: Scope) -> None:
     if raw.pgconn.transaction_status != TransactionStatus.IDLE:
         _apply(scope)
         return
-    org_id, user_id, secret, everything = _settings_of(scope)
-    if not HEX.fullmatch(secret):
-        raise ValueError("a secret is presented by its digest")
-    # Nothing but digits, hexadecimal digits and `on` gets in here, so nothing needs quoting.
-    command = (
-        f"BEGIN; SELECT set_config('spoke.org_id', '{org_id}', true),"
-        f" set_config('spoke.user_id', '{user_id}', true), set_config('spoke.secret', '{secret}', true),"
-        f" set_config('spoke.everything', '{everything}', true)"
-    )
     with connection.wrap_database_errors:
-        result = raw.pgconn.exec_(command.encode())
+        result = raw.pgconn.exec_(f"BEGIN;{_statement(scope)}".encode())
         if result.status != ExecStatus.TUPLES_OK:
             raise error_from_result(result)
 
@@ -106,11 +101,7 @@ def scoped(scope: Scope) -> Iterator[None]:
 
     A persistent connection that died while idle is opened anew, once, since nothing was done yet.
     """
-    outer = _current.get()
-    if outer.org_id is not None and scope.org_id not in (None, outer.org_id):
-        raise TenancyError(f"organization {scope.org_id} inside a transaction of {outer.org_id}")
-    if not connection.in_atomic_block:
-        _reopen_if_dead()
+    outer = _enter(scope)
     with transaction.atomic():
         _begin(scope)
         token = _current.set(scope)
@@ -120,6 +111,47 @@ def scoped(scope: Scope) -> Iterator[None]:
             _current.reset(token)
         if _is_nested():
             _apply(outer)
+
+
+@contextmanager
+def reading(scope: Scope) -> Iterator[None]:
+    """Reads what `scope` may see, each statement with its scope in one round trip of its own.
+
+    READ COMMITTED shows every statement what is committed by then, inside a transaction or not: for
+    reading alone a transaction would only cost its BEGIN and COMMIT. What writes all the same opens one.
+    """
+    if connection.in_atomic_block:
+        with scoped(scope):
+            yield
+        return
+    _enter(scope)
+    token = _current.set(scope)
+    try:
+        with connection.execute_wrapper(_with_scope):
+            yield
+    finally:
+        _current.reset(token)
+
+
+def _with_scope(
+    execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    """Sends the scope of the moment along with a statement: both are one transaction, or in one."""
+    if many:
+        raise TenancyError("executemany is for writing, inside a transaction")
+    result = execute(_statement(_current.get()) + sql, params, many, context)
+    context["cursor"].cursor.nextset()  # past the answer to our own statement
+    return result
+
+
+def _enter(scope: Scope) -> Scope:
+    """Checks that a scope may be opened here, and returns the one around it."""
+    outer = _current.get()
+    if outer.org_id is not None and scope.org_id not in (None, outer.org_id):
+        raise TenancyError(f"organization {scope.org_id} inside a transaction of {outer.org_id}")
+    if not connection.in_atomic_block:
+        _reopen_if_dead()
+    return outer
 
 
 def _is_nested() -> bool:

@@ -1,7 +1,6 @@
 """The one base of every API view: govern first, then run the handler in one scoped transaction."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -9,21 +8,22 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
-from spoke.core import idempotency
+from spoke.core import idempotency, tenancy
 from spoke.core.errors import PreconditionFailed
 from spoke.core.serializers import StrictSerializer
 
 
 class SpokeViewSet(GenericViewSet[Any]):
-    """Authentication, permission and limits run outside any transaction; the handler inside one.
+    """Authentication, permission and limits run outside any transaction; a handler that writes, inside.
 
-    A subclass says in `scope()` for whom the transaction works. An exception rolls everything back,
-    the idempotency record with it.
+    A subclass says in `scope()` for whom the handler works. An exception rolls everything back, the
+    idempotency record with it. Reading needs no transaction: each statement is one.
     """
 
     pagination_class: Any = GenericViewSet.pagination_class
@@ -31,8 +31,8 @@ class SpokeViewSet(GenericViewSet[Any]):
     # Actions that take no body; one that is sent all the same is refused.
     without_body: ClassVar[frozenset[str]] = frozenset()
 
-    def scope(self) -> AbstractContextManager[None]:
-        """The tenancy scope of the handler's transaction."""
+    def scope(self) -> tenancy.Scope:
+        """For whom the handler works."""
         raise NotImplementedError
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -62,11 +62,14 @@ class SpokeViewSet(GenericViewSet[Any]):
             self._read_body(request)
         key = idempotency.read_key(request) if request.method == "POST" else None
         self.before_transaction(request)
+        if request.method in SAFE_METHODS:
+            with tenancy.reading(self.scope()):
+                return handler()
         if key is None:
-            with self.scope():
+            with tenancy.scoped(self.scope()):
                 return handler()
         request_hash = idempotency.fingerprint(request)
-        with self.scope():
+        with tenancy.scoped(self.scope()):
             return idempotency.run_once(
                 key=key,
                 request_hash=request_hash,
