@@ -62,7 +62,7 @@ def current() -> Scope:
 
 
 @lru_cache(maxsize=4096)
-def _statement(scope: Scope) -> str:
+def _statement(scope: Scope, *, only_what_is_set: bool = False) -> str:
     """Tells PostgreSQL of the scope, until the transaction ends."""
     if not HEX.fullmatch(scope.secret):
         raise ValueError("a secret is presented by its digest")
@@ -73,7 +73,11 @@ def _statement(scope: Scope) -> str:
         "everything": "on" if scope.everything else "",
     }
     # Nothing but digits, hexadecimal digits and `on` gets in here, so nothing needs quoting.
-    calls = [f"set_config('spoke.{name}', '{value}', true)" for name, value in values.items()]
+    calls = [
+        f"set_config('spoke.{name}', '{value}', true)"
+        for name, value in values.items()
+        if value or not only_what_is_set
+    ]
     return f"SELECT {', '.join(calls)};"
 
 
@@ -139,7 +143,9 @@ def _with_scope(
     """Sends the scope of the moment along with a statement: both are one transaction, or in one."""
     if many:
         raise TenancyError("executemany is for writing, inside a transaction")
-    result = execute(_statement(_current.get()) + sql, params, many, context)
+    # Between transactions nothing is set, and one that is opened in here says all of its own.
+    prefix = _statement(_current.get(), only_what_is_set=True)
+    result = execute(prefix + sql, params, many, context)
     context["cursor"].cursor.nextset()  # past the answer to our own statement
     return result
 

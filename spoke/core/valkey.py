@@ -6,6 +6,8 @@ of a cluster.
 
 import hashlib
 import itertools
+import os
+import threading
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
@@ -60,6 +62,43 @@ def _client(url: str, timeout: float) -> "Redis":
     )
 
 
+class _Wires(threading.local):
+    """A connection for each thread: the pool's book-keeping costs as much as the call itself."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.by_client: dict[Redis, Any] = {}
+
+    def of(self, client: "Redis") -> Any:
+        if self.owner != os.getpid():  # a fork shares no connection with its parent
+            self.owner, self.by_client = os.getpid(), {}
+        connection = self.by_client.get(client)
+        if connection is None:
+            connection = self.by_client[client] = client.connection_pool.make_connection()
+        return connection
+
+
+_wires = _Wires()
+
+
+def call(client: "Redis", *command: Any) -> Any:
+    """One command on this thread's own connection. Raises RedisError.
+
+    A connection that the server closed while it was idle is opened anew; a call is never sent twice.
+    """
+    connection = _wires.of(client)
+    try:
+        if connection.is_connected and connection.can_read(timeout=0):
+            connection.disconnect()
+        connection.send_command(*command)
+        return connection.read_response()
+    except ResponseError:
+        raise  # an answer like any other: the connection is in step
+    except BaseException:
+        connection.disconnect()  # or the next call would read this one's answer
+        raise
+
+
 def request_client() -> "Redis":
     """For the request path: gives up after REQUEST_TIMEOUT seconds."""
     return _client(settings.REDIS_URL, REQUEST_TIMEOUT)
@@ -79,9 +118,9 @@ class Script:
 
     def __call__(self, client: "Redis", keys: list[str], args: list[Any]) -> Any:
         try:
-            return client.evalsha(self.digest, len(keys), *keys, *args)
+            return call(client, "EVALSHA", self.digest, len(keys), *keys, *args)
         except NoScriptError:
-            return client.eval(self.source, len(keys), *keys, *args)
+            return call(client, "EVAL", self.source, len(keys), *keys, *args)
 
 
 @cache

