@@ -1,5 +1,6 @@
 """What row-level security costs: the same work with policies and context, and with neither."""
 
+from contextlib import nullcontext
 from statistics import median
 
 import psycopg
@@ -98,7 +99,10 @@ def workloads(org_ids: list[int]):
     def bare(_org_id: int):
         return transaction.atomic()
 
-    return {
+    def reading(org_id: int):
+        return tenancy.reading(tenancy.Scope(org_id=org_id))
+
+    pairs = {
         title: (runs(work, tenancy.organization), runs(work, bare))
         for title, work in {
             "one row by (org, name)": lambda org_id: read(org_id, 1),
@@ -106,6 +110,11 @@ def workloads(org_ids: list[int]):
             "insert an audit event": add,
         }.items()
     }
+    pairs["one row, as a GET reads it"] = (
+        runs(lambda org_id: read(org_id, 1), reading),
+        runs(lambda org_id: read(org_id, 1), lambda _org_id: nullcontext()),
+    )
+    return pairs
 
 
 if __name__ == "__main__":
