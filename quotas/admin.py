@@ -197,3 +197,53 @@ class FlushedGenerationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     search_fields = ("generation",)
     ordering = ("-flushed_at",)
     show_full_result_count = False
+
+
+@admin.register(models.Meter)
+class MeterAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """Meters are published from the file of meters."""
+
+    list_display = ("code", "name", "aggregation", "unit", "allows_decrease", "resource")
+    list_filter = ("aggregation",)
+    search_fields = ("code", "name")
+    ordering = ("code",)
+
+
+@admin.register(models.UsageEvent)
+class UsageEventAdmin(RecordAdmin):
+    """In the order of the table's primary key, which a page of any size is read by."""
+
+    list_display = ("org", "meter", "idempotency_key", "quantity", "timestamp", "counted_at")
+    list_display_links = None
+    list_filter = ("meter",)
+    list_select_related = ("org", "meter")
+    ordering = ("org_id", "meter_id", "counted_at", "id")
+
+
+@admin.register(models.EventKey)
+class EventKeyAdmin(RecordAdmin):
+    list_display = ("org", "digest", "received_at")
+    list_display_links = None
+    list_select_related = ("org",)
+    ordering = ("org_id", "digest")
+
+
+@admin.register(models.MeterBucket)
+class MeterBucketAdmin(RecordAdmin):
+    list_display = ("org", "meter", "span", "start", "events", "total", "maximum", "latest")
+    list_filter = ("span", "meter")
+    list_select_related = ("org", "meter")
+    ordering = ("org_id", "meter_id", "span", "start")
+
+
+@admin.register(models.MeterDistinct)
+class MeterDistinctAdmin(RecordAdmin):
+    list_display = ("org", "meter", "start", "digest")
+    list_filter = ("meter",)
+    list_select_related = ("org", "meter")
+    ordering = ("org_id", "meter_id", "start", "digest")
+
+
+@admin.register(models.RollupState)
+class RollupStateAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("horizon", "rolled_up_at", "complete_since")

@@ -5,7 +5,7 @@ from celery import shared_task
 from django.db import DatabaseError
 from django.utils import timezone
 
-from quotas.services import flush, usage
+from quotas.services import flush, partitions, rollups, usage
 from quotas.services.valkey import SHARDS
 from spoke.core import tenancy
 
@@ -46,3 +46,17 @@ def close_period(period_id: int, org_id: int) -> bool:
     """Closes one period of one organization; says whether there was anything to do."""
     with tenancy.organization(org_id):
         return usage.close_period(period_id=period_id, org_id=org_id, now=timezone.now())
+
+
+@shared_task
+def roll_up_events() -> int:
+    """Adds new usage events to their buckets; returns how many. A second run at once does nothing."""
+    return rollups.roll_up(now=timezone.now())
+
+
+@shared_task
+def maintain_event_storage() -> int:
+    """Partitions are there ahead of time, old events and idempotency keys are gone."""
+    now = timezone.now()
+    dropped = partitions.maintain_partitions(now=now)
+    return len(dropped) + partitions.prune_keys(now=now)

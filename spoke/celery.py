@@ -18,6 +18,11 @@ app.conf.beat_schedule = {
         "task": "quotas.tasks.turn_due_periods",
         "schedule": crontab(minute="*/5"),
     },
+    "roll-up-usage-events": {"task": "quotas.tasks.roll_up_events", "schedule": 30.0},
+    "maintain-event-storage": {
+        "task": "quotas.tasks.maintain_event_storage",
+        "schedule": crontab(hour="2", minute="20"),
+    },
     "expire-invitations": {
         "task": "orgs.tasks.expire_invitations",
         "schedule": crontab(minute="*/15"),

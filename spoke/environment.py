@@ -85,6 +85,12 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
     ),
     "MAX_BODY_BYTES": (int, 1_048_576, "Largest JSON body, in bytes; larger ones get a 413."),
     "MAX_PUSH_BYTES": (int, 33_554_432, "Largest body that pushes a version, in bytes."),
+    "MAX_EVENTS_BYTES": (int, 16_777_216, "Largest body that sends usage events, in bytes."),
+    "USAGE_EVENT_RETENTION_MONTHS": (
+        int,
+        13,
+        "Whole months that single usage events are kept after the month of their receipt; at least 2.",
+    ),
 }
 
 env: Any = environ.Env(  # type: ignore[no-untyped-call]

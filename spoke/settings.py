@@ -129,6 +129,8 @@ REDIS_URL: str = env("REDIS_URL")
 QUOTA_RATE_LIMIT_FAIL_CLOSED: bool = env("QUOTA_RATE_LIMIT_FAIL_CLOSED")
 PRINCIPAL_CACHE_SECONDS: int = env("PRINCIPAL_CACHE_SECONDS")
 QUOTA_WEB_PROCESSES: int = env("QUOTA_WEB_PROCESSES")
+# Less than two months would lose raw events that may still be sent again or recounted.
+USAGE_EVENT_RETENTION_MONTHS: int = max(env("USAGE_EVENT_RETENTION_MONTHS"), 2)
 
 
 def redis_database(number: int) -> str:
@@ -165,7 +167,8 @@ WHITENOISE_AUTOREFRESH = False
 METRICS_TOKEN: str = env("METRICS_TOKEN")
 MAX_BODY_BYTES = env("MAX_BODY_BYTES")
 MAX_PUSH_BYTES = env("MAX_PUSH_BYTES")
-DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_PUSH_BYTES
+MAX_EVENTS_BYTES = env("MAX_EVENTS_BYTES")
+DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_PUSH_BYTES, MAX_EVENTS_BYTES)
 
 # --- people ---------------------------------------------------------------------------------
 AUTH_USER_MODEL = "orgs.User"

@@ -122,6 +122,93 @@ SERIES = OpenApiExample(
     },
     response_only=True,
 )
+EVENTS = OpenApiExample(
+    "Two events",
+    value={
+        "events": [
+            {
+                "idempotency_key": "download-8f14e45f",
+                "meter": "artifact_downloads",
+                "quantity": 1,
+                "timestamp": "2026-11-23T14:19:58Z",
+                "properties": {"user": "ada", "region": "eu"},
+            },
+            {
+                "idempotency_key": "cache-c9f0f895-evict",
+                "meter": "cache_bytes",
+                "quantity": "-1048576",
+                "timestamp": "2026-11-23T14:19:59.250Z",
+            },
+        ]
+    },
+    request_only=True,
+)
+INGESTED = OpenApiExample(
+    "Of 1,000 events one was stored before and one is not in order",
+    value={
+        "accepted": 998,
+        "duplicates": 1,
+        "rejected": 1,
+        "results": [
+            {
+                "index": 17,
+                "idempotency_key": "download-8f14e45f",
+                "status": "duplicate",
+                "code": "duplicate",
+                "detail": "An event with this idempotency_key is stored.",
+            },
+            {
+                "index": 204,
+                "idempotency_key": "download-1679091c",
+                "status": "rejected",
+                "code": "unknown_meter",
+                "detail": "There is no such meter.",
+            },
+        ],
+    },
+    response_only=True,
+)
+TOO_MANY_EVENTS = problem_example(
+    "Too many events",
+    status=400,
+    code="validation_error",
+    detail="At most 10000 events at once.",
+    errors=[{"field": "events", "code": "max_length", "detail": "At most 10000 events at once."}],
+)
+METERS = OpenApiExample(
+    "Two meters by day (granularity=day)",
+    value={
+        "start": "2026-11-22T00:00:00Z",
+        "end": "2026-11-23T14:20:00Z",
+        "results": [
+            {
+                "meter": "artifact_downloads",
+                "name": "Artifacts downloaded",
+                "aggregation": "count",
+                "unit": "downloads",
+                "total": "5184",
+                "series": [
+                    {"start": "2026-11-22T00:00:00Z", "value": "3120"},
+                    {"start": "2026-11-23T00:00:00Z", "value": "2064"},
+                ],
+            },
+            {
+                "meter": "queue_depth",
+                "name": "Jobs waiting",
+                "aggregation": "latest",
+                "unit": "jobs",
+                "total": "3",
+                "series": [
+                    {"start": "2026-11-22T00:00:00Z", "value": None},
+                    {"start": "2026-11-23T00:00:00Z", "value": "3"},
+                ],
+            },
+        ],
+        "next": None,
+        "previous": None,
+    },
+    response_only=True,
+)
 PLAN = OpenApiExample("The pro plan", value=_PLAN, response_only=True)
 NOT_STAFF = problem_example(
     "Permission denied",

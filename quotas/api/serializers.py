@@ -4,6 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from quotas.events import DECIMALS, MAX_EVENTS, MAX_KEY
+from quotas.metering import Aggregation
 from quotas.models import Plan
 from quotas.resources import LIMIT_FIELDS, UNITS, Resource
 from quotas.services.limits import MAX_BIGINT
@@ -137,6 +139,95 @@ class SeriesSerializer(serializers.Serializer[Any]):
     resource = serializers.ChoiceField(choices=RESOURCES)
     granularity = serializers.ChoiceField(choices=["hour", "day"])
     results = PointSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
+class EventSerializer(serializers.Serializer[Any]):
+    """Documents an event; `quotas.events` checks it, much faster."""
+
+    idempotency_key = serializers.CharField(
+        min_length=1, max_length=MAX_KEY, help_text="Stored once in the organization."
+    )
+    meter = serializers.CharField(max_length=64)
+    quantity = serializers.DecimalField(
+        max_digits=30,
+        decimal_places=DECIMALS,
+        coerce_to_string=False,
+        help_text="Not negative, unless the meter allows decreases.",
+    )
+    timestamp = serializers.DateTimeField(help_text="With a time zone.")
+    properties = serializers.DictField(
+        required=False,
+        allow_null=True,
+        help_text="Flat: texts, numbers, true, false, null; 32 names at most.",
+    )
+    organization = serializers.CharField(
+        required=False, help_text="If sent, it must be the organization of the address."
+    )
+
+
+class EventBatchSerializer(serializers.Serializer[Any]):
+    events = serializers.ListField(child=EventSerializer(), max_length=MAX_EVENTS)
+
+
+class EventOutcomeSerializer(serializers.Serializer[Any]):
+    index = serializers.IntegerField(help_text="In the batch, from 0.")
+    idempotency_key = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(choices=["duplicate", "rejected"])
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class IngestedSerializer(serializers.Serializer[Any]):
+    """What became of a batch."""
+
+    accepted = serializers.IntegerField()
+    duplicates = serializers.IntegerField()
+    rejected = serializers.IntegerField()
+    results = EventOutcomeSerializer(many=True, help_text="Of duplicates and rejected events only.")
+
+
+class MeterQuerySerializer(StrictQuerySerializer):
+    meter = serializers.CharField(
+        required=False, max_length=64, help_text="Only this meter; default: all."
+    )
+    start = serializers.DateTimeField(
+        required=False, help_text="Default: the start of the current period."
+    )
+    end = serializers.DateTimeField(
+        required=False, help_text="The first moment not counted; default: now."
+    )
+    granularity = serializers.ChoiceField(
+        choices=["hour", "day"], required=False, help_text="Adds a series of points."
+    )
+
+
+class MeterPointSerializer(serializers.Serializer[Any]):
+    start = serializers.DateTimeField()
+    value = serializers.CharField(allow_null=True)
+
+
+class MeterUsageSerializer(serializers.Serializer[Any]):
+    meter = serializers.CharField()
+    name = serializers.CharField()
+    aggregation = serializers.ChoiceField(choices=[a.value for a in Aggregation])
+    unit = serializers.CharField()
+    total = serializers.CharField(
+        allow_null=True,
+        help_text="An exact decimal number as text; null: max or latest of no events.",
+    )
+    series = MeterPointSerializer(
+        many=True, required=False, help_text="With `granularity`: a point for each hour or day."
+    )
+
+
+class MetersUsageSerializer(serializers.Serializer[Any]):
+    """The usage of meters over a stretch of time."""
+
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    results = MeterUsageSerializer(many=True)
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
 

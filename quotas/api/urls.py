@@ -2,6 +2,8 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from quotas.api.events import UsageEventsView
+from quotas.api.meters import MeterUsageView
 from quotas.api.views import PlansView, QuotasView, UsageView
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -13,4 +15,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("orgs/<org:org>/usage", UsageView.as_view({"get": "retrieve"})),
     path("orgs/<org:org>/usage/history", UsageView.as_view({"get": "list"})),
+    path("orgs/<org:org>/usage/events", UsageEventsView.as_view({"post": "create"})),
+    path("orgs/<org:org>/usage/meters", MeterUsageView.as_view({"get": "list"})),
 ]

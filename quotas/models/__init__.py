@@ -1,5 +1,13 @@
 """Tables of plans, limits and usage."""
 
+from quotas.models.meter import (
+    EventKey,
+    Meter,
+    MeterBucket,
+    MeterDistinct,
+    RollupState,
+    UsageEvent,
+)
 from quotas.models.plan import (
     LimitOverride,
     Plan,
@@ -18,8 +26,12 @@ from quotas.models.usage import (
 )
 
 __all__ = [
+    "EventKey",
     "FlushedGeneration",
     "LimitOverride",
+    "Meter",
+    "MeterBucket",
+    "MeterDistinct",
     "PeriodUsage",
     "Plan",
     "PlanAssignment",
@@ -27,7 +39,9 @@ __all__ = [
     "PlanLimit",
     "PlanPrice",
     "QuotaSettings",
+    "RollupState",
     "UsageBucket",
+    "UsageEvent",
     "UsageGauge",
     "UsagePeriod",
 ]

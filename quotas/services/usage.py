@@ -1,6 +1,6 @@
 """Usage by period: meters as they count, gauges as they stand or stood at the period's end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
@@ -25,6 +25,25 @@ WITH counted AS (
 )
 INSERT INTO quotas_usagebucket AS b (org_id, resource, hour, used)
 VALUES (%(org_id)s, %(resource)s, %(hour)s, %(amount)s)
+ON CONFLICT (org_id, resource, hour)
+    DO UPDATE SET used = LEAST(b.used::numeric + EXCLUDED.used, {MAX_BIGINT})::bigint
+"""  # noqa: S608 - constants only
+
+ADD_TO_PERIODS = f"""
+INSERT INTO quotas_periodusage AS u (org_id, period_id, resource, used)
+SELECT %(org_id)s, a.period_id, a.resource, LEAST(a.amount, {MAX_BIGINT})
+FROM unnest(%(resources)s::text[], %(periods)s::bigint[], %(amounts)s::numeric[])
+    AS a(resource, period_id, amount)
+ORDER BY a.period_id, a.resource
+ON CONFLICT (period_id, resource)
+    DO UPDATE SET used = LEAST(u.used::numeric + EXCLUDED.used, {MAX_BIGINT})::bigint
+"""  # noqa: S608 - constants only
+ADD_TO_BUCKETS = f"""
+INSERT INTO quotas_usagebucket AS b (org_id, resource, hour, used)
+SELECT %(org_id)s, a.resource, a.hour, LEAST(a.amount, {MAX_BIGINT})
+FROM unnest(%(resources)s::text[], %(hours)s::timestamptz[], %(amounts)s::numeric[])
+    AS a(resource, hour, amount)
+ORDER BY a.resource, a.hour
 ON CONFLICT (org_id, resource, hour)
     DO UPDATE SET used = LEAST(b.used::numeric + EXCLUDED.used, {MAX_BIGINT})::bigint
 """  # noqa: S608 - constants only
@@ -123,6 +142,37 @@ def record_meter(
                 "resource": resource.value,
                 "amount": min(amount, MAX_BIGINT),
                 "hour": hour_of(at),
+            },
+        )
+
+
+def add_to_meters(
+    *,
+    org_id: int,
+    periods: Mapping[tuple[Resource, int], int],
+    hours: Mapping[tuple[Resource, datetime], int],
+) -> None:
+    """Counts amounts, whatever the limit, in periods that the caller holds open and in their hours.
+
+    Rows are locked in one order: periods by id, then hours.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            ADD_TO_PERIODS,
+            {
+                "org_id": org_id,
+                "resources": [resource.value for resource, _ in periods],
+                "periods": [period_id for _, period_id in periods],
+                "amounts": list(periods.values()),
+            },
+        )
+        cursor.execute(
+            ADD_TO_BUCKETS,
+            {
+                "org_id": org_id,
+                "resources": [resource.value for resource, _ in hours],
+                "hours": [hour for _, hour in hours],
+                "amounts": list(hours.values()),
             },
         )
 

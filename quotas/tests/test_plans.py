@@ -12,6 +12,7 @@ from orgs.models import AuditEvent, Organization
 from quotas.errors import PlansMissing
 from quotas.models import Plan, PlanAssignment, PlanCharge, PlanLimit, PlanPrice
 from quotas.resources import Resource
+from quotas.services.meters import read_meters
 from quotas.services.plan_file import PLAN_FILE, read_plans
 from quotas.services.plans import PlanDefinition, assign_plan, definition_of, plan_of, publish_plan
 from quotas.tests.conftest import NOW
@@ -40,6 +41,7 @@ def test_seeding_publishes_every_plan_as_the_file_defines_it():
         "pro: published version 1",
         "enterprise: published version 1",
         "custom: published version 1",
+        *(f"meter {meter.code}: new" for meter in read_meters()),
     ]
     for definition in read_plans():
         plan = Plan.objects.get(code=definition.code)

@@ -33,6 +33,8 @@ _ORG = {
     "/orgs/<org:org>/quotas": {"GET": READERS, "PUT": "staff", "PATCH": "staff"},
     "/orgs/<org:org>/usage": {"GET": READERS},
     "/orgs/<org:org>/usage/history": {"GET": READERS},
+    "/orgs/<org:org>/usage/events": {"POST": BUILDERS},
+    "/orgs/<org:org>/usage/meters": {"GET": READERS},
     "/orgs/<org:org>/modules": {"GET": READERS, "POST": BUILDERS},
     "/orgs/<org:org>/modules/<str:name>": {
         "GET": READERS,
