@@ -12,7 +12,9 @@ from spoke.core.periods import Period
 
 MARCH = Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
 amounts = st.decimals(-(10**12), 10**12, places=6)
-times = st.datetimes(datetime(2026, 3, 1), datetime(2026, 3, 31, 23, 59), timezones=st.just(UTC)  # noqa: DTZ001)
+times = st.integers(0, 31 * 24 * 3600 * 10**6 - 1).map(
+    lambda microseconds: MARCH.start + timedelta(microseconds=microseconds)
+)
 changes_in_march = st.lists(st.tuples(times, amounts), max_size=20)
 
 
