@@ -51,6 +51,14 @@ def fill(cast) -> None:
     response = cast.client("staff").patch("/orgs/acme/quotas", {"max_modules": 7})
     assert response.status_code == 200, response.content
     assert owner.get("/orgs/acme/usage").status_code == 200
+    event = {
+        "idempotency_key": "fill",
+        "meter": "compile_jobs",
+        "quantity": 1,
+        "timestamp": timezone.now().isoformat(),
+    }
+    sent = owner.post("/orgs/acme/usage/events", {"events": [event]})
+    assert sent.json()["accepted"] == 1, sent.content
 
 
 def test_closing_ends_what_could_still_be_used(cast, api, settings, tmp_path):
