@@ -6,4 +6,10 @@ if generation then
   redis.call('RENAME', KEYS[1], KEYS[1] .. ':' .. generation)
   redis.call('SADD', KEYS[2], generation)
 end
-return redis.call('SMEMBERS', KEYS[2])
+local names = redis.call('SMEMBERS', KEYS[2])
+if not generation and #names > 0 then
+  -- A write of this connection's own, so that waiting for it is waiting for whoever set these aside.
+  redis.call('SADD', KEYS[2], 'seen')
+  redis.call('SREM', KEYS[2], 'seen')
+end
+return names

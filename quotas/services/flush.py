@@ -4,24 +4,36 @@ The requests of a shard are set aside in Valkey under a generation's name (claim
 with that name under a unique key in one transaction, and only then deleted. Killed before the commit,
 the next flush finds them set aside and writes them; killed after it, the name is known and they are
 only deleted.
+
+A Valkey that is killed may forget its last moments. So that it never forgets that a batch was set aside
+which PostgreSQL has, and goes on counting under a name that will be passed over, the setting aside is on
+disk before it is written.
 """
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from django.db import connection
+from redis import Redis
+from redis.exceptions import ResponseError
 
 from quotas.models import FlushedGeneration
 from quotas.resources import Resource
 from quotas.services import valkey
 from quotas.services.usage import calendar_period
 from spoke.core import tenancy
+from spoke.core.valkey import call
 
+logger = structlog.get_logger(__name__)
 Counts = Mapping[tuple[int, int], int]
 # After this long no killed flush is still waiting to be repeated.
 REMEMBERED = timedelta(days=7)
 PENDING_HOURS = 72
+DISK_MILLISECONDS, ASK_AGAIN_SECONDS = 1_000, 60.0
 
 LIVE = "SELECT id FROM orgs_organization WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE"
 # A period for every hour counted and for now, where an organization has none.
@@ -69,15 +81,29 @@ def generation_id(shard: int, generation: str) -> str:
     return f"{shard}:{generation}"
 
 
-def flush_shard(*, shard: int, now: datetime) -> int:
-    """Every request counted in the shard until now is in PostgreSQL afterwards; returns how many were
-    written. Raises RedisError or DatabaseError, and may then be run again.
+def set_aside(shards: Iterable[int]) -> dict[int, list[str]]:
+    """The generations of each shard that await their writing, set aside for good. Raises RedisError.
+
+    All of them wait for the disk together, since that takes up to a second.
     """
     client = valkey.task_client()
-    requests, claimed = valkey.requests_key(shard), valkey.claimed_key(shard)
+    found = {}
+    for shard in shards:
+        keys = [valkey.requests_key(shard), valkey.claimed_key(shard)]
+        found[shard] = sorted(raw.decode() for raw in valkey.script("claim")(client, keys, []))
+    if any(found.values()):
+        _disk.wait(client)
+    return found
+
+
+def write_set_aside(*, shard: int, generations: Iterable[str], now: datetime) -> int:
+    """What was set aside is in PostgreSQL, once; returns how many requests were written.
+
+    Raises RedisError or DatabaseError, and may then be run again.
+    """
+    client = valkey.task_client()
     written = 0
-    for raw in sorted(valkey.script("claim")(client, [requests, claimed], [])):
-        generation = raw.decode()
+    for generation in generations:
         counts = _counts_of(client.hgetall(valkey.requests_key(shard, generation)))
         if counts and write_generation(
             generation=generation_id(shard, generation), counts=counts, now=now
@@ -85,6 +111,29 @@ def flush_shard(*, shard: int, now: datetime) -> int:
             written += sum(counts.values())
         _forget(shard, generation)
     return written
+
+
+class _Disk:
+    """Waits until what this thread told Valkey is on its disk."""
+
+    def __init__(self) -> None:
+        self.ask_again_at = -math.inf
+
+    def wait(self, client: "Redis") -> None:
+        """Returns at once where it cannot be known: before 7.2, or without an append-only file."""
+        if time.monotonic() < self.ask_again_at:
+            return
+        try:
+            confirmed = call(client, "WAITAOF", 1, 0, DISK_MILLISECONDS)[0]
+        except ResponseError:
+            return
+        if not confirmed:
+            # With `appendfsync no` nothing is ever confirmed.
+            self.ask_again_at = time.monotonic() + ASK_AGAIN_SECONDS
+            logger.warning("quotas.flush_not_on_disk")
+
+
+_disk = _Disk()
 
 
 def _counts_of(fields: Mapping[Any, Any]) -> dict[tuple[int, int], int]:

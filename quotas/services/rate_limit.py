@@ -8,9 +8,10 @@ window reaches back to 11:30:30, and the half of minute 11:30 that lies in it wo
 minute more costs at most one part in 61: a caller who is steadily at the limit gets 60/61 of it, 98.4%.
 
 While Valkey is away requests are served under a local limit of their limit divided by the number of web
-processes, unless QUOTA_RATE_LIMIT_FAIL_CLOSED. What is served is kept here and handed over when Valkey
-is back. At most one request a thread and outage can be counted twice: the one whose answer came too
-late.
+processes, unless QUOTA_RATE_LIMIT_FAIL_CLOSED. What is served is kept here and handed over within
+seconds once Valkey is back, whether or not this process is asked anything by then; only a process
+killed before that loses it. At most one request a thread and outage can be counted twice: the one whose
+answer came too late.
 """
 
 import atexit
@@ -30,6 +31,7 @@ from redis.exceptions import RedisError
 from quotas.services import valkey
 from quotas.services.flush import generation_id, write_generation
 from quotas.services.local_limit import (
+    RETRY_SECONDS,
     Batch,
     Breaker,
     LocalLimiter,
@@ -71,13 +73,18 @@ OUTDATED = Verdict(allowed=False, limit=None, remaining=None, reset=1, stands=Fa
 
 
 class Outage:
-    """What this process knows of Valkey being away."""
+    """What this process knows of Valkey being away.
 
-    def __init__(self) -> None:
+    `by_itself`: what is kept here is handed over by a thread, and not by the next request alone.
+    """
+
+    def __init__(self, *, by_itself: bool = True) -> None:
         self.breaker = Breaker()
         self.limiter = LocalLimiter()
         self.spool = Spool()
         self._lock = threading.Lock()
+        self._by_itself = by_itself
+        self._watching = False
         self._missed = 0
         self._logged_at = -math.inf
 
@@ -91,6 +98,27 @@ class Outage:
         waiting = self.spool.pending()
         self.spool.hand_over(lambda batch: deliver_to_valkey(client, batch))
         logger.info("quotas.limiter_back", handed_over=waiting)
+
+    def keep(self, org_id: int, now: float) -> None:
+        """Keeps the count of a request served here until Valkey takes it."""
+        self.spool.add(org_id, now)
+        with self._lock:
+            if self._watching or not self._by_itself:
+                return
+            self._watching = True
+        threading.Thread(target=self._watch, name="quotas-hand-over", daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(RETRY_SECONDS)
+            if self.available() and self.spool.pending():
+                # Kept by a request that saw the outage and was slower than its end.
+                self.breaker.trip()
+            with self._lock:
+                # Under the lock that `keep` takes after adding: what is added later is seen there.
+                if not self.breaker.is_open and not self.spool.pending():
+                    self._watching = False
+                    return
 
     def miss(self, cause: Exception | None) -> None:
         """Counts a request that Valkey did not see; says so in the log once a minute."""
@@ -196,7 +224,7 @@ def _hit_locally(key: str, limit: int | None, org_id: int | None, now: datetime 
     bound = MOST if share is None else share
     allowed, remaining, wait = outage.limiter.hit(key, bound, seconds)
     if allowed and org_id is not None:
-        outage.spool.add(org_id, seconds)
+        outage.keep(org_id, seconds)
     return Verdict(allowed, limit, None if limit is None else remaining, wait)
 
 

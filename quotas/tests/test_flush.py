@@ -15,7 +15,7 @@ from quotas.resources import Resource
 from quotas.services import flush, overview, usage
 from quotas.services.rate_limit import hit_organization
 from quotas.services.valkey import claimed_key, requests_key, shard_of
-from quotas.tests.conftest import NOW
+from quotas.tests.conftest import NOW, flush_shard
 from quotas.tests.threads import at_once
 from spoke.core import tenancy
 
@@ -46,7 +46,7 @@ def served(org_id: int, number: int, now: datetime = NOW) -> None:
 
 
 def run(org_id: int, now: datetime = NOW) -> int:
-    return flush.flush_shard(shard=shard_of(org_id), now=now)
+    return flush_shard(shard=shard_of(org_id), now=now)
 
 
 def stored(org_id: int) -> tuple[int, int]:
@@ -137,6 +137,48 @@ def test_a_generation_that_comes_back_is_not_counted_again(org_id, redis):
     redis.restore(requests_key(shard_of(org_id)), 0, copy)
     assert run(org_id) == 0
     assert stored(org_id) == (3, 3)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """Notes what the flush does in which order, on a Valkey whose disk answers `disk.answer`."""
+
+    class Disk:
+        answer = [1, 0]
+        done: list[str]
+
+    disk = Disk()
+    disk.done = []
+    write = flush.write_generation
+
+    def call(client, command, *arguments):
+        disk.done.append(command)
+        return disk.answer
+
+    def written(**parameters):
+        disk.done.append("write")
+        return write(**parameters)
+
+    monkeypatch.setattr(flush, "call", call)
+    monkeypatch.setattr(flush, "write_generation", written)
+    monkeypatch.setattr(flush, "_disk", flush._Disk())
+    return disk
+
+
+def test_what_is_set_aside_is_on_disk_before_it_is_written(org_id, disk):
+    assert run(org_id) == 0
+    assert disk.done == []
+    served(org_id, 2)
+    assert run(org_id) == 2
+    assert disk.done == ["WAITAOF", "write"]
+
+
+def test_a_disk_that_confirms_nothing_holds_up_one_flush_a_minute(org_id, disk):
+    disk.answer = [0, 0]
+    for _ in range(3):
+        served(org_id, 1)
+        assert run(org_id) == 1
+    assert disk.done == ["WAITAOF", "write", "write", "write"]
 
 
 def test_two_flushes_at_once_write_once(org_id):

@@ -11,12 +11,14 @@ from structlog.testing import capture_logs
 
 from conftest import door
 from quotas.models import FlushedGeneration, PeriodUsage
-from quotas.services import flush, local_limit, rate_limit
+from quotas.services import local_limit, rate_limit
 from quotas.services.local_limit import Batch, Breaker, LocalLimiter, Spool
 from quotas.services.rate_limit import hit_organization, hit_user, requests_of_hour
 from quotas.services.valkey import shard_of
+from quotas.tests.conftest import flush_shard
 from quotas.tests.threads import at_once
 from spoke.core.errors import ServiceUnavailable
+from spoke.devservers.errors import wait_until
 
 HOUR_START = 1_795_442_400  # 2026-11-23T14:00:00Z
 
@@ -153,10 +155,28 @@ def test_what_was_counted_here_reaches_postgresql_once(committed_cast, own_valke
     clock.now += 1
     hit_organization(org_id=org_id, limit=100)
     shard, now = shard_of(org_id), datetime.now(UTC)
-    assert flush.flush_shard(shard=shard, now=now) == 4
-    assert flush.flush_shard(shard=shard, now=now) == 0
+    assert flush_shard(shard=shard, now=now) == 4
+    assert flush_shard(shard=shard, now=now) == 0
     with door():
         assert PeriodUsage.objects.get(org_id=org_id).used == 4
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_process_that_is_asked_nothing_more_hands_over_by_itself(own_valkey, monkeypatch, late):
+    outage = rate_limit.Outage()
+    monkeypatch.setattr(rate_limit, "outage", outage)
+    own_valkey.stop()
+    if late:  # kept by a request that was slower than the end of the outage
+        outage.keep(1, HOUR_START)
+        own_valkey.start()
+    else:
+        for _ in range(3):
+            hit_organization(org_id=1, limit=100)
+        assert outage.breaker.is_open
+        own_valkey.start()
+    assert wait_until(lambda: not outage._watching, seconds=10)
+    assert outage.spool.pending() == 0
+    assert pending(own_valkey.url, 1) == (1 if late else 3)
 
 
 def test_a_hand_over_that_fails_is_repeated_under_the_same_name(own_valkey):

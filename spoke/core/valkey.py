@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
@@ -81,6 +81,14 @@ class _Wires(threading.local):
 _wires = _Wires()
 
 
+def _is_stale(connection: Any) -> bool:
+    """Whether the server closed the connection, or left an answer on it, since the last call."""
+    try:
+        return bool(connection.can_read(timeout=0))
+    except RedisError:  # closed: some versions of the client say so by raising
+        return True
+
+
 def call(client: "Redis", *command: Any) -> Any:
     """One command on this thread's own connection. Raises RedisError.
 
@@ -88,7 +96,7 @@ def call(client: "Redis", *command: Any) -> Any:
     """
     connection = _wires.of(client)
     try:
-        if connection.is_connected and connection.can_read(timeout=0):
+        if connection.is_connected and _is_stale(connection):
             connection.disconnect()
         connection.send_command(*command)
         return connection.read_response()
