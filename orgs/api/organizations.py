@@ -15,6 +15,7 @@ from orgs.models import Membership, Organization, OrganizationStatus
 from orgs.roles import Permission, Role, Scope
 from orgs.services import organizations as service
 from spoke.core.schema import problem_example
+from spoke.core.serializers import represent
 from spoke.core.views import etag_of
 
 TAGS = ["Organizations"]
@@ -183,5 +184,5 @@ class OrganizationViewSet(OrgScopedViewSet):
 
     def _answer(self, org: Organization) -> Response:
         context = {**self.get_serializer_context(), "roles": {org.pk: self.context.role.value}}
-        body = OrganizationSerializer(org, context=context).data
+        body = represent(OrganizationSerializer, org, context)
         return Response(body, headers={"ETag": etag_of(org)})

@@ -1,11 +1,31 @@
 """Strict serializers: a field that is not known is refused by its name."""
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
 
 UNKNOWN = "This field is not known."
+_own = threading.local()
+
+
+def represent(
+    kind: type[serializers.Serializer[Any]], instance: Any, context: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `kind(instance, context=context).data` is, for a fraction of its time.
+
+    A serializer copies all of its fields whenever it is made; each thread makes one of a kind.
+    """
+    made: dict[Any, Any] = _own.__dict__.setdefault("serializers", {})
+    serializer = made.get(kind)
+    if serializer is None:
+        serializer = made[kind] = kind()
+    serializer._context = context
+    try:
+        return dict(serializer.to_representation(instance))
+    finally:
+        serializer._context = {}
 
 
 class StrictSerializer(serializers.Serializer[Any]):

@@ -1,9 +1,13 @@
 """Whose address counts, behind how many proxies."""
 
 import pytest
+from django.http import HttpResponse
 from django.test import RequestFactory
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from spoke.core.http import client_address
+from spoke.core.middleware import RequestLogMiddleware
 
 
 @pytest.mark.parametrize(
@@ -24,3 +28,14 @@ def test_only_what_trusted_proxies_wrote_is_believed(settings, hops, forwarded, 
 
 def test_a_peer_without_an_address_is_local(settings):
     assert client_address(RequestFactory().get("/", REMOTE_ADDR="")) == "127.0.0.1"
+
+
+def test_a_claimed_address_is_not_logged():
+    with capture_logs(processors=[merge_contextvars]) as logs:
+        RequestLogMiddleware(lambda request: HttpResponse())(
+            RequestFactory().get("/", REMOTE_ADDR="192.0.2.7", HTTP_X_FORWARDED_FOR="203.0.113.9")
+        )
+    assert [(line["event"], line["ip"]) for line in logs] == [
+        ("request_started", "192.0.2.7"),
+        ("request_finished", "192.0.2.7"),
+    ]
