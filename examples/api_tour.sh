@@ -149,6 +149,28 @@ expect 'a["modules_count"], a["versions_count"]' "(5, 1)"
 call 200 GET "/orgs/$ORG/usage/history"
 call 200 GET "/orgs/$ORG/usage/history?granularity=hour&resource=modules"
 
+heading "A data plane reports what it used: each key once, each event for itself"
+AT=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+event() { printf '{"idempotency_key": "%s", "meter": "%s", "quantity": %s, "timestamp": "%s"}' "$1" "$2" "$3" "$AT"; }
+EVENTS="{\"events\": [$(event a compile_seconds 1.5), $(event b compile_jobs 2), $(event a compile_seconds 9), $(event c compile_jobs -1), $(event d walks 1)]}"
+call 200 POST "/orgs/$ORG/usage/events" "$EVENTS"
+expect 'a["accepted"], a["duplicates"], a["rejected"]' "(2, 1, 2)"
+expect '[r["code"] for r in a["results"]]' "['duplicate', 'negative_quantity', 'unknown_meter']"
+call 200 POST "/orgs/$ORG/usage/events" "$EVENTS"
+expect 'a["accepted"], a["duplicates"]' "(0, 3)"
+call 200 GET "/orgs/$ORG/usage"
+expect 'a["compile_jobs_count"]' 2
+call 200 GET "/orgs/$ORG/usage/meters?meter=compile_seconds"
+
+heading "Alerts of usage, and a budget for overage"
+call 200 GET "/orgs/$ORG/alerts"
+call 200 PUT "/orgs/$ORG/alerts" '{"thresholds": {"modules": [75, 100]}}'
+expect 'a["thresholds"]["modules"]' "[75, 100]"
+call 200 PUT "/orgs/$ORG/budget" '{"amount_cents": 2000, "action": "block"}'
+call 200 GET "/orgs/$ORG/budget"
+expect 'a["spend"]["amount_cents"]' 0
+call 400 PUT "/orgs/$ORG/budget" '{"amount_cents": -1}'
+
 heading "Staff raise a limit; then the sixth module fits"
 call 403 PATCH "/orgs/$ORG/quotas" '{"max_modules": 6}'
 AS=$ADMIN_TOKEN
@@ -178,6 +200,8 @@ expect 'a["code"]' billing_not_available
 heading "A month of the demo organization"
 call 200 GET "/orgs/$ORG_ID/usage"
 call 200 GET "/orgs/$ORG_ID/usage/history"
+call 200 GET "/orgs/$ORG_ID/usage/meters?granularity=day"
+call 200 GET "/orgs/$ORG_ID/budget"
 
 heading "Close it: nothing can be written, and its owner can reopen it for 30 days"
 call 200 DELETE "/orgs/$ORG"

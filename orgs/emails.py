@@ -1,4 +1,4 @@
-"""E-mails of organizations, each in text and HTML from the templates in templates/orgs/."""
+"""E-mails, each in text and HTML; those of organizations from the templates in templates/orgs/."""
 
 import json
 from datetime import datetime
@@ -42,7 +42,7 @@ def send_invitation(*, org_id: int, invitation_id: int, token: str, now: datetim
         "site_name": settings.SITE_NAME,
     }
     subject = f"You are invited to join {org.display_name} on {settings.SITE_NAME}"
-    _send("invitation", to=invitation.email, subject=subject, context=context)
+    send_rendered("orgs/emails/invitation", to=invitation.email, subject=subject, context=context)
     return True
 
 
@@ -57,13 +57,12 @@ def send_sealed(sealed_message: str) -> None:
     EmailMessage(**json.loads(unseal(sealed_message))).send()
 
 
-def _send(template: str, *, to: str, subject: str, context: dict[str, Any]) -> None:
+def send_rendered(template: str, *, to: str, subject: str, context: dict[str, Any]) -> None:
+    """Sends one message in text and HTML, of `<template>.txt` and `<template>.html`."""
     message = EmailMultiAlternatives(
         subject=" ".join(subject.split()),  # a line break would end the header
-        body=render_to_string(f"orgs/emails/{template}.txt", context),
+        body=render_to_string(f"{template}.txt", context),
         to=[to],
     )
-    message.attach_alternative(
-        render_to_string(f"orgs/emails/{template}.html", context), "text/html"
-    )
+    message.attach_alternative(render_to_string(f"{template}.html", context), "text/html")
     message.send()

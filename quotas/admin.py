@@ -1,7 +1,7 @@
 """The admin of plans, limits and usage. Whatever changes goes through a service."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -154,7 +154,7 @@ class QuotaSettingsAdmin(ModelAdmin):
 class RecordAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     """What was counted."""
 
-    search_fields = ("org__name", "org__display_name")
+    search_fields: ClassVar[tuple[str, ...]] = ("org__name", "org__display_name")
     show_full_result_count = False
 
 
@@ -164,6 +164,31 @@ class UsageGaugeAdmin(RecordAdmin):
     list_display = ("org", "resource", "subject", "used")
     list_filter = ("resource",)
     ordering = ("org_id", "resource", "subject")
+
+
+@admin.register(models.Budget)
+class BudgetAdmin(RecordAdmin):
+    list_select_related = ("org",)
+    list_display = ("org", "amount_minor", "currency", "action", "updated_at")
+    list_filter = ("action", "currency")
+    ordering = ("org_id",)
+
+
+@admin.register(models.Hold)
+class HoldAdmin(RecordAdmin):
+    list_select_related = ("org",)
+    list_display = ("org", "resource", "amount", "state", "created_at", "expires_at")
+    list_filter = ("resource", "state")
+    search_fields = (*RecordAdmin.search_fields, "reference")
+    ordering = ("-id",)
+
+
+@admin.register(models.GaugeChange)
+class GaugeChangeAdmin(RecordAdmin):
+    list_select_related = ("org",)
+    list_display = ("org", "resource", "at", "used")
+    list_filter = ("resource", "at")
+    ordering = ("-at", "org_id", "resource")
 
 
 @admin.register(models.UsagePeriod)
@@ -247,3 +272,27 @@ class MeterDistinctAdmin(RecordAdmin):
 @admin.register(models.RollupState)
 class RollupStateAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_display = ("horizon", "rolled_up_at", "complete_since")
+
+
+@admin.register(models.AlertSettings)
+class AlertSettingsAdmin(RecordAdmin):
+    """An organization's own thresholds; its owners and admins change them."""
+
+    list_display = ("org", "thresholds", "revision", "updated_at")
+    list_select_related = ("org",)
+    ordering = ("org_id",)
+
+
+@admin.register(models.Alert)
+class AlertAdmin(RecordAdmin):
+    list_display = ("org", "resource", "threshold", "used", "limit", "fired_at", "notified_at")
+    list_filter = ("resource", "notify", ("notified_at", admin.EmptyFieldListFilter))
+    list_select_related = ("org",)
+    ordering = ("-fired_at", "-id")
+
+
+@admin.register(models.AlertOptOut)
+class AlertOptOutAdmin(RecordAdmin):
+    list_display = ("org", "user", "created_at")
+    list_select_related = ("org", "user")
+    ordering = ("org_id", "user_id")

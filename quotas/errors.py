@@ -25,6 +25,26 @@ class QuotaExceeded(DomainError):
         )
 
 
+class BudgetExceeded(DomainError):
+    """It would cost more than the organization allows for overage; nothing was reserved."""
+
+    status, code, title = 403, "budget_exceeded", "Budget exceeded"
+
+    def __init__(
+        self, *, org_id: int, resource: Resource, budget_minor: int, cost_minor: int, currency: str
+    ) -> None:
+        self.resource, self.cost_minor = resource, cost_minor
+        super().__init__(
+            "With this the period's overage would cost more than the budget allows.",
+            error="budget_exceeded",
+            resource=resource.value,
+            budget_cents=budget_minor,
+            would_cost_cents=cost_minor,
+            currency=currency,
+            budget_url=f"{settings.SPOKE_BASE_URL}/orgs/{org_id}/budget",
+        )
+
+
 class PlansMissing(DomainError):
     """The catalogue has no free plan, so nothing can be limited: an operator has to seed it."""
 

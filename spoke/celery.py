@@ -11,7 +11,8 @@ app = Celery("spoke")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
-# Every entry only finds what is due and fans out; each task is safe to run twice.
+# Every entry only finds what is due and fans out; each task is safe to run twice. With several beats
+# each entry is sent once for its time (spoke.beat).
 app.conf.beat_schedule = {
     "flush-api-requests": {"task": "quotas.tasks.flush_api_requests", "schedule": 10.0},
     "turn-usage-periods": {
@@ -23,6 +24,22 @@ app.conf.beat_schedule = {
         "task": "quotas.tasks.maintain_event_storage",
         "schedule": crontab(hour="2", minute="20"),
     },
+    "expire-holds": {"task": "quotas.tasks.expire_holds", "schedule": crontab()},
+    "prune-holds": {"task": "quotas.tasks.prune_holds", "schedule": crontab(hour="2", minute="55")},
+    "prune-gauge-changes": {
+        "task": "quotas.tasks.prune_gauge_changes",
+        "schedule": crontab(hour="2", minute="50"),
+    },
+    "evaluate-alerts": {"task": "quotas.tasks.evaluate_alerts", "schedule": 60.0},
+    "evaluate-all-alerts": {
+        "task": "quotas.tasks.evaluate_all_alerts",
+        "schedule": crontab(hour="4", minute="40"),
+    },
+    "evaluate-budgets": {
+        "task": "quotas.tasks.evaluate_budgets",
+        "schedule": crontab(minute="*/5"),
+    },
+    "resend-alerts": {"task": "quotas.tasks.resend_alerts", "schedule": crontab(minute="*/5")},
     "expire-invitations": {
         "task": "orgs.tasks.expire_invitations",
         "schedule": crontab(minute="*/15"),

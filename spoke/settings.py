@@ -68,7 +68,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "spoke.core.middleware.RequestIdMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "spoke.core.middleware.RequestLogMiddleware",
     "spoke.core.middleware.OutageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -259,6 +259,10 @@ SPECTACULAR_SETTINGS = {
         "TransferStatusEnum": "orgs.models.TransferStatus",
         "PeriodStatusEnum": ["open", "closed"],
         "BulkResultEnum": ["ok", "error"],
+        "ResourceEnum": "quotas.models.plan.RESOURCE_CHOICES",
+        "AlertedResourceEnum": "quotas.models.alert.ALERTED_CHOICES",
+        "HoldableResourceEnum": ["compile_jobs", "storage"],
+        "CheckableResourceEnum": ["modules", "storage", "compile_jobs", "api_requests"],
     },
 }
 
@@ -275,9 +279,11 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 900, "socket_timeout": 5}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULER = "spoke.beat:OnceScheduler"
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "orgs.tasks.send_*": {"queue": "email"},
+    "quotas.mail_tasks.*": {"queue": "email"},
     "quotas.tasks.*": {"queue": "metering"},
     "billing.tasks.*": {"queue": "billing"},
 }

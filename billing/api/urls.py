@@ -32,7 +32,6 @@ _ORG: dict[str, Actions] = {
     "payment-methods/<slug:payment_method>": {"delete": "write"},
     "billing/portal": WRITE,
     "billing/checkout": {"post": "subscribe"},
-    "budget": {"get": "read", "put": "write"},
 }
 urlpatterns: list[URLPattern | URLResolver] = [
     *(

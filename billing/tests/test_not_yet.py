@@ -18,7 +18,6 @@ from tests.architecture.test_hostile_input import row_counts
         ("post", "/orgs/acme/payment-methods", {"stripe_payment_method_id": "pm_1"}),
         ("put", "/orgs/acme/payment-methods/pm_1/default", None),
         ("post", "/orgs/acme/billing/portal", None),
-        ("get", "/orgs/acme/budget", None),
     ],
 )
 def test_an_owner_gets_a_501_with_a_clear_code(cast, api, method, path, body):

@@ -59,6 +59,14 @@ def fill(cast) -> None:
     }
     sent = owner.post("/orgs/acme/usage/events", {"events": [event]})
     assert sent.json()["accepted"] == 1, sent.content
+    hold = owner.post("/orgs/acme/quotas/reservations", {"resource": "storage", "amount": 1})
+    assert hold.status_code == 201, hold.content
+    for path, body in (
+        ("/orgs/acme/budget", {"amount_cents": 1}),
+        ("/orgs/acme/alerts", {"thresholds": {"storage": [1]}, "email_me": False}),
+    ):
+        response = owner.put(path, body)
+        assert response.status_code == 200, response.content
 
 
 def test_closing_ends_what_could_still_be_used(cast, api, settings, tmp_path):

@@ -44,6 +44,7 @@ _PERIOD: dict[str, Any] = {
     "modules_count": 12,
     "versions_count": 240,
     "storage_bytes": 734_003_200,
+    "storage_average_bytes": 611_874_022,
     "compile_jobs_count": 310,
     "api_requests_count": 18_240,
 }
@@ -206,6 +207,42 @@ METERS = OpenApiExample(
         ],
         "next": None,
         "previous": None,
+    },
+    response_only=True,
+)
+BUDGET_CHANGE = OpenApiExample(
+    "At most $20.00 of overage",
+    value={"amount_cents": 2_000, "action": "block"},
+    request_only=True,
+)
+BUDGET = OpenApiExample(
+    "The budget and what it has to pay for",
+    value={
+        "amount_cents": 2_000,
+        "currency": "usd",
+        "action": "block",
+        "spend": {
+            "period_start": "2026-11-01T00:00:00Z",
+            "period_end": "2026-12-01T00:00:00Z",
+            "amount_cents": 600,
+            "percent": 30.0,
+            "lines": [
+                {
+                    "resource": "compile_jobs",
+                    "unit": "job",
+                    "quantity": "1020",
+                    "included": "1000",
+                    "amount_cents": 100,
+                },
+                {
+                    "resource": "storage",
+                    "unit": "GB-month",
+                    "quantity": "11",
+                    "included": "10",
+                    "amount_cents": 500,
+                },
+            ],
+        },
     },
     response_only=True,
 )

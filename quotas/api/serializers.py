@@ -88,6 +88,10 @@ class PeriodUsageSerializer(serializers.Serializer[Any]):
     modules_count = serializers.IntegerField()
     versions_count = serializers.IntegerField(help_text="Over all modules.")
     storage_bytes = serializers.IntegerField()
+    storage_average_bytes = serializers.IntegerField(
+        allow_null=True,
+        help_text="The time-weighted average so far, or of the whole period once it is over.",
+    )
     compile_jobs_count = serializers.IntegerField()
     api_requests_count = serializers.IntegerField()
 

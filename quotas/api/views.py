@@ -1,7 +1,5 @@
 """Limits, usage and the plan catalogue."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +13,6 @@ from drf_spectacular.utils import (
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.utils.encoders import JSONEncoder
 
 from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
@@ -29,12 +26,13 @@ from quotas.api.serializers import (
     SeriesSerializer,
     UsageSerializer,
 )
+from quotas.api.tags import require_name, tag_of
 from quotas.models import Plan, PlanLimit, UsagePeriod
 from quotas.resources import LIMIT_FIELDS, Resource
 from quotas.services import flush, history, overview
 from quotas.services.limits import lock_settings, set_overrides
 from spoke.core import tenancy
-from spoke.core.errors import NotFound, PreconditionFailed
+from spoke.core.errors import NotFound
 from spoke.core.schema import ProblemSerializer
 from spoke.core.views import SpokeViewSet
 
@@ -82,7 +80,11 @@ class QuotasView(CountedViewSet):
     def update(self, request: Request, org: str) -> Response:
         sent = self.valid(QuotaChangeSerializer, request.data)
         settings = lock_settings(org_id=self.org.pk, now=self.now)
-        self._require_revision(request, settings.revision)
+        require_name(
+            request,
+            self._revision_name(settings.revision),
+            "The limits have changed since you read them. Read them again.",
+        )
         set_overrides(
             org_id=self.org.pk,
             actor=self.context.actor,
@@ -98,25 +100,11 @@ class QuotasView(CountedViewSet):
     def _answer(self) -> Response:
         found = overview.quota_overview(org_id=self.org.pk, counted=self.counted, now=self.now)
         data = QuotasSerializer(found).data
-        return Response(data, headers={"ETag": self._etag(data)})
-
-    def _etag(self, data: Mapping[str, Any]) -> str:
-        """`"quotas-<org>-<revision>.<content>"`: usage changes the answer, not what is to be matched."""
-        revision = overview.revision_of(org_id=self.org.pk)
-        text = json.dumps(data, cls=JSONEncoder, sort_keys=True)
-        content = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return f'"{self._revision_name(revision)}.{content}"'
+        name = self._revision_name(overview.revision_of(org_id=self.org.pk))
+        return Response(data, headers={"ETag": tag_of(name, data)})
 
     def _revision_name(self, revision: int) -> str:
         return f"quotas-{self.org.pk}-{revision}"
-
-    def _require_revision(self, request: Request, revision: int) -> None:
-        sent = request.headers.get("If-Match", "*").strip()
-        names = [tag.strip().strip('"').split(".")[0] for tag in sent.split(",")]
-        if sent != "*" and self._revision_name(revision) not in names:
-            raise PreconditionFailed(
-                "The limits have changed since you read them. Read them again."
-            )
 
 
 @extend_schema(tags=["usage"])

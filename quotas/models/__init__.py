@@ -1,5 +1,8 @@
 """Tables of plans, limits and usage."""
 
+from quotas.models.alert import Alert, AlertOptOut, AlertSettings
+from quotas.models.budget import Budget, BudgetAction
+from quotas.models.hold import Hold, HoldState
 from quotas.models.meter import (
     EventKey,
     Meter,
@@ -19,6 +22,7 @@ from quotas.models.plan import (
 )
 from quotas.models.usage import (
     FlushedGeneration,
+    GaugeChange,
     PeriodUsage,
     UsageBucket,
     UsageGauge,
@@ -26,8 +30,16 @@ from quotas.models.usage import (
 )
 
 __all__ = [
+    "Alert",
+    "AlertOptOut",
+    "AlertSettings",
+    "Budget",
+    "BudgetAction",
     "EventKey",
     "FlushedGeneration",
+    "GaugeChange",
+    "Hold",
+    "HoldState",
     "LimitOverride",
     "Meter",
     "MeterBucket",

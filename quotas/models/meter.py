@@ -62,7 +62,7 @@ class Meter(models.Model):
 
 
 class UsageEvent(models.Model):
-    """One event as it was received. The table is partitioned by the month of receipt (0004).
+    """One event as it was received. The table is partitioned by the month of receipt (0003).
 
     The database's own primary key is (org_id, meter_id, counted_at, id, received_at); `id` is the
     order of receipt. No foreign key is checked row by row: ingestion holds the organization instead.

@@ -2,19 +2,28 @@
 
 from datetime import datetime
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
 from quotas.models.plan import RESOURCE_CHOICES
 
 
 class UsageGauge(models.Model):
-    """The level of a gauge. `subject` 0 is the organization; for versions it is the module's id."""
+    """The level of a gauge. `subject` 0 is the organization; for versions it is the module's id.
+
+    `integral` is the sum of level times seconds up to `changed_at`, kept for the organization's level.
+    `changed_at` never goes back: clocks of two processes may differ, and then the later change counts
+    from the earlier one's time.
+    """
 
     org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+")
     resource = models.CharField(max_length=16, choices=RESOURCE_CHOICES)
     subject = models.BigIntegerField(default=0)
     used = models.BigIntegerField()
+    integral = models.DecimalField(max_digits=60, decimal_places=6, db_default=0)
+    changed_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
@@ -26,6 +35,32 @@ class UsageGauge(models.Model):
 
     def __str__(self) -> str:
         return f"{self.org_id} {self.resource}/{self.subject}: {self.used}"
+
+
+class GaugeChange(models.Model):
+    """What an organization's gauge became at a time, and its integral up to then.
+
+    The level and the integral at any other time follow from the last change before it.
+    """
+
+    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+", db_index=False)
+    resource = models.CharField(max_length=16, choices=RESOURCE_CHOICES)
+    at = models.DateTimeField()
+    used = models.BigIntegerField()
+    integral = models.DecimalField(max_digits=60, decimal_places=6)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["org", "resource", "at"], name="quotas_gaugechange_unique"
+            ),
+            models.CheckConstraint(condition=Q(used__gte=0), name="quotas_gaugechange_positive"),
+        ]
+        # By time alone: who changed lately, and what is past retention.
+        indexes = [BrinIndex(fields=["at"], name="quotas_gaugechange_at")]
+
+    def __str__(self) -> str:
+        return f"{self.org_id} {self.resource} {self.at:%Y-%m-%dT%H:%M:%S}: {self.used}"
 
 
 class UsagePeriodQuerySet(models.QuerySet["UsagePeriod"]):
@@ -65,12 +100,17 @@ class UsagePeriod(models.Model):
 
 
 class PeriodUsage(models.Model):
-    """What a period saw of a resource: meters as they count, gauges as they stood at its end."""
+    """What a period saw of a resource: meters as they count, gauges as they stood at its end.
+
+    Of a gauge also `integral`, level times seconds over the period: over the period's length it is
+    the time-weighted average.
+    """
 
     org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+")
     period = models.ForeignKey(UsagePeriod, models.CASCADE, related_name="usage")
     resource = models.CharField(max_length=16, choices=RESOURCE_CHOICES)
     used = models.BigIntegerField()
+    integral = models.DecimalField(max_digits=60, decimal_places=6, null=True)
 
     class Meta:
         constraints = [
@@ -85,7 +125,7 @@ class PeriodUsage(models.Model):
 
 
 class UsageBucket(models.Model):
-    """One hour: the sum of a meter, or the last level of a gauge."""
+    """One hour's sum of a meter. Gauges have their changes."""
 
     org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+")
     resource = models.CharField(max_length=16, choices=RESOURCE_CHOICES)

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from quotas.models import UsageBucket
+from django.db.models.functions import Trunc
+
+from quotas.models import GaugeChange, UsageBucket
 from quotas.resources import GAUGES, Resource
+from quotas.services.levels import levels_at
 from spoke.core.errors import InvalidInput
 
 Granularity = Literal["hour", "day"]
@@ -42,15 +45,15 @@ def usage_series(
     hours or 30 days. Raises InvalidInput beyond 1,000 points or when nothing lies between.
     """
     steps = _steps(granularity, since, until, now)
-    buckets = UsageBucket.objects.filter(org_id=org_id, resource=resource).order_by("hour")
-    rows = dict(
-        buckets.filter(hour__gte=steps[0], hour__lt=steps[-1] + STEPS[granularity]).values_list(
-            "hour", "used"
-        )
-    )
     if resource in GAUGES:
-        before = buckets.filter(hour__lt=steps[0]).reverse().values_list("used", flat=True).first()
-        return _levels(rows, steps, granularity, before or 0)
+        return _levels(org_id, resource, steps, granularity)
+    buckets = UsageBucket.objects.filter(
+        org_id=org_id,
+        resource=resource,
+        hour__gte=steps[0],
+        hour__lt=steps[-1] + STEPS[granularity],
+    )
+    rows = dict(buckets.values_list("hour", "used"))
     if resource is Resource.API_REQUESTS:
         for hour, number in pending.items():
             rows[hour] = rows.get(hour, 0) + number
@@ -63,9 +66,17 @@ def usage_series(
 
 
 def _levels(
-    rows: Mapping[datetime, int], steps: list[datetime], granularity: Granularity, level: int
+    org_id: int, resource: Resource, steps: list[datetime], granularity: Granularity
 ) -> list[Point]:
-    last = {_floor(hour, granularity): used for hour, used in rows.items()}
+    changes = GaugeChange.objects.filter(org_id=org_id, resource=resource)
+    lasting = (
+        changes.filter(at__gte=steps[0], at__lt=steps[-1] + STEPS[granularity])
+        .annotate(step=Trunc("at", granularity, tzinfo=UTC))
+        .order_by("step", "-at")
+        .distinct("step")
+    )
+    last = dict(lasting.values_list("step", "used"))
+    level = levels_at(org_id=org_id, at=steps[0])[resource]
     points = []
     for start in steps:
         level = last.get(start, level)

@@ -21,13 +21,20 @@ MAX_BIGINT = 2**63 - 1
 
 # A common table `effective` of one row: `bound` is the limit (null: unlimited), `cap` the level that
 # nothing passes. An override is a hard limit even where the plan allows overage: staff who set a
-# number mean it. No row: the catalogue was never seeded.
+# number mean it. Where a budget may block overage nothing passes, and `blockable` says so, unless the
+# caller has locked the budget and says that it is `guarded`. No row: the catalogue was never seeded.
 EFFECTIVE = f"""
 effective AS (
-    SELECT bound, CASE WHEN overage THEN {MAX_BIGINT} ELSE COALESCE(bound, {MAX_BIGINT}) END AS cap
+    SELECT bound, blockable,
+           CASE WHEN blockable AND NOT %(guarded)s THEN -1
+                WHEN overage THEN {MAX_BIGINT}
+                ELSE COALESCE(bound, {MAX_BIGINT}) END AS cap
     FROM (
         SELECT CASE WHEN o.id IS NULL THEN l."limit" ELSE o."limit" END AS bound,
-               o.id IS NULL AND l.overage AS overage
+               o.id IS NULL AND l.overage AS overage,
+               o.id IS NULL AND l.overage AND EXISTS (
+                   SELECT FROM quotas_budget WHERE org_id = %(org_id)s AND action = 'block'
+               ) AS blockable
         FROM quotas_planlimit l
         LEFT JOIN quotas_limitoverride o
             ON o.org_id = %(org_id)s AND o.resource = l.resource
@@ -69,16 +76,23 @@ def effective_limits(*, org_id: int, now: datetime) -> dict[Resource, EffectiveL
 
 def effective_limit(*, org_id: int, resource: Resource, now: datetime) -> int | None:
     """One limit in force; None is unlimited. Raises PlansMissing before seeding."""
+    return limit_and_block(org_id=org_id, resource=resource, now=now)[0]
+
+
+def limit_and_block(*, org_id: int, resource: Resource, now: datetime) -> tuple[int | None, bool]:
+    """One limit in force (None is unlimited), and whether a budget may block what passes it.
+
+    Raises PlansMissing before seeding.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH {EFFECTIVE} SELECT bound FROM effective",  # noqa: S608
-            {"org_id": org_id, "resource": resource.value, "now": now},
+            f"WITH {EFFECTIVE} SELECT bound, blockable FROM effective",  # noqa: S608
+            {"org_id": org_id, "resource": resource.value, "now": now, "guarded": False},
         )
         row = cursor.fetchone()
     if row is None:
         raise PlansMissing
-    bound: int | None = row[0]
-    return bound
+    return row[0], row[1]
 
 
 def lock_settings(*, org_id: int, now: datetime) -> QuotaSettings:

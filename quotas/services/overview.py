@@ -93,6 +93,7 @@ def period_overview(
 ) -> list[dict[str, Any]]:
     """The usage of each period, requests that are not flushed yet included."""
     totals = usage.usage_of_periods(org_id=org_id, periods=periods, now=now)
+    averages = usage.storage_averages(org_id=org_id, periods=periods, now=now)
     pending = flush.unwritten(counted.pending)
     return [
         {
@@ -100,6 +101,7 @@ def period_overview(
             "period_end": period.end,
             "status": "open" if period.closed_at is None else "closed",
             **{USAGE_FIELDS[resource]: total for resource, total in totals[period.pk].items()},
+            "storage_average_bytes": averages[period.pk],
             USAGE_FIELDS[Resource.API_REQUESTS]: totals[period.pk][Resource.API_REQUESTS]
             + sum(n for hour, n in pending.items() if period.start <= hour < period.end),
         }

@@ -1,6 +1,6 @@
 """Raw events by month of receipt: partitions made ahead, dropped when past retention.
 
-The runtime role may not change the schema; two functions of the database's owner (migration 0004) do
+The runtime role may not change the schema; two functions of the database's owner (migration 0003) do
 exactly this, and take turns.
 """
 

@@ -5,15 +5,15 @@ counts *afterwards* counts exactly what the gauge should say. The call is, in on
 `lock_gauge(...)`, then COUNT or SUM in a statement of its own, then `reconcile_gauge(actual=...)`.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 from django.db.models import Sum
 from prometheus_client import Counter
 
-from quotas.models import UsageBucket, UsageGauge
+from quotas.models import UsageGauge
 from quotas.resources import GAUGES, Resource
-from quotas.services.usage import hour_of
+from quotas.services.levels import set_level
 
 logger = structlog.get_logger(__name__)
 DRIFT = Counter(
@@ -32,7 +32,9 @@ def lock_gauge(*, org_id: int, resource: Resource, subject: int = 0) -> int:
     if resource not in GAUGES:
         raise ValueError(f"{resource} is no gauge")
     key = {"org_id": org_id, "resource": resource, "subject": subject}
-    UsageGauge.objects.bulk_create([UsageGauge(**key, used=0)], ignore_conflicts=True)
+    # A gauge that was never used stood at nothing since ever.
+    gauge = UsageGauge(**key, used=0, changed_at=datetime.min.replace(tzinfo=UTC))
+    UsageGauge.objects.bulk_create([gauge], ignore_conflicts=True)
     return UsageGauge.objects.select_for_update().get(**key).used
 
 
@@ -45,30 +47,23 @@ def reconcile_gauge(
     """
     drift = lock_gauge(org_id=org_id, resource=resource, subject=subject) - actual
     if drift:
-        UsageGauge.objects.filter(org_id=org_id, resource=resource, subject=subject).update(
-            used=actual
-        )
+        if subject:
+            rows = UsageGauge.objects.filter(org_id=org_id, resource=resource, subject=subject)
+            rows.update(used=actual)
+        else:
+            set_level(org_id=org_id, resource=resource, used=actual, now=now)
         DRIFT.labels(resource=resource.value).inc(abs(drift))
         logger.warning(
             "quotas.gauge_drift", org_id=org_id, resource=resource, subject=subject, drift=drift
         )
-    total_drift = _reconcile_total(org_id, resource) if subject else 0
-    if drift or total_drift:
-        _level_of_hour(org_id, resource, now)
+    if subject:
+        _reconcile_total(org_id, resource, now)
     return drift
 
 
-def _reconcile_total(org_id: int, resource: Resource) -> int:
+def _reconcile_total(org_id: int, resource: Resource, now: datetime) -> None:
     total = lock_gauge(org_id=org_id, resource=resource)
     rows = UsageGauge.objects.filter(org_id=org_id, resource=resource)
     actual = rows.exclude(subject=0).aggregate(total=Sum("used"))["total"] or 0
     if total != actual:
-        rows.filter(subject=0).update(used=actual)
-    return total - actual
-
-
-def _level_of_hour(org_id: int, resource: Resource, now: datetime) -> None:
-    level = UsageGauge.objects.get(org_id=org_id, resource=resource, subject=0).used
-    UsageBucket.objects.update_or_create(
-        org_id=org_id, resource=resource, hour=hour_of(now), defaults={"used": level}
-    )
+        set_level(org_id=org_id, resource=resource, used=actual, now=now)

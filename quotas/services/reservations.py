@@ -1,84 +1,87 @@
 """Reserving what is limited: one conditional statement, in the caller's transaction.
 
 A reservation commits or rolls back with what it is for, so nothing has to be given back by code.
-Whoever reserves several things in one transaction does it in the order modules, versions, storage,
-and so does whoever releases them: rows are then locked in one order and nobody waits in a circle.
+Whoever reserves several things in one transaction does it in the order modules, versions, compile
+jobs, storage, and so does whoever releases them: rows are then locked in one order and nobody waits in
+a circle.
 
 The organization's number of versions over all modules is kept in the row of subject 0; each module's
 own row, which its limit applies to, is locked before it.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from quotas.errors import QuotaExceeded
 from quotas.models import PeriodUsage, UsageGauge
 from quotas.resources import GAUGES, Resource
-from quotas.services.limits import EFFECTIVE, MAX_BIGINT, effective_limit
+from quotas.services.budgets import within_budget
+from quotas.services.levels import RECORD_CHANGE, STOOD, STOOD_UNTIL_NOW
+from quotas.services.limits import EFFECTIVE, MAX_BIGINT, limit_and_block
 from quotas.services.usage import current_period, hour_of
 
-# Every statement takes the same names: org_id, resource, subject, amount, now, hour, period_id.
-LEVEL = """
+# Whoever reserves or releases several things does it in this order.
+ORDER = (Resource.MODULES, Resource.VERSIONS, Resource.COMPILE_JOBS, Resource.STORAGE)
+
+# Every statement takes the same names: org_id, resource, subject, amount, now, hour, period_id, and
+# guarded, which says that the caller has locked the budget.
+LEVEL = f"""
 level AS (
-    INSERT INTO quotas_usagegauge AS g (org_id, resource, subject, used)
-    SELECT %(org_id)s, %(resource)s, %(subject)s, %(amount)s FROM effective
+    INSERT INTO quotas_usagegauge AS g (org_id, resource, subject, used, integral, changed_at)
+    SELECT %(org_id)s, %(resource)s, %(subject)s, %(amount)s, 0, %(now)s FROM effective
     WHERE %(amount)s::bigint <= cap
-    ON CONFLICT (org_id, resource, subject) DO UPDATE SET used = g.used + EXCLUDED.used
+    ON CONFLICT (org_id, resource, subject) DO UPDATE SET used = g.used + EXCLUDED.used, {STOOD}
         WHERE g.used <= (SELECT cap FROM effective) - EXCLUDED.used
-    RETURNING used
-)"""
+    RETURNING used, integral, changed_at
+)"""  # noqa: S608 - constants only
 TOTAL = f"""
 total AS (
-    INSERT INTO quotas_usagegauge AS t (org_id, resource, subject, used)
-    SELECT %(org_id)s, %(resource)s, 0, %(amount)s FROM level
+    INSERT INTO quotas_usagegauge AS g (org_id, resource, subject, used, integral, changed_at)
+    SELECT %(org_id)s, %(resource)s, 0, %(amount)s, 0, %(now)s FROM level
     ON CONFLICT (org_id, resource, subject)
-        DO UPDATE SET used = LEAST(t.used::numeric + EXCLUDED.used, {MAX_BIGINT})::bigint
-    RETURNING used
+        DO UPDATE SET used = LEAST(g.used::numeric + EXCLUDED.used, {MAX_BIGINT})::bigint, {STOOD}
+    RETURNING used, integral, changed_at
 )"""  # noqa: S608
-FALLEN = """
+FALLEN = f"""
 level AS (
-    UPDATE quotas_usagegauge SET used = GREATEST(used - %(amount)s, 0)
+    UPDATE quotas_usagegauge AS g SET used = GREATEST(used - %(amount)s, 0), {STOOD_UNTIL_NOW}
     WHERE org_id = %(org_id)s AND resource = %(resource)s AND subject = %(subject)s
-    RETURNING used
-)"""
+    RETURNING used, integral, changed_at
+)"""  # noqa: S608
 GONE = """
 level AS (
     DELETE FROM quotas_usagegauge
     WHERE org_id = %(org_id)s AND resource = %(resource)s AND subject = %(subject)s
     RETURNING used
 )"""
-FALLEN_TOTAL = """
+FALLEN_TOTAL = f"""
 total AS (
-    UPDATE quotas_usagegauge AS t SET used = GREATEST(t.used - {amount}, 0) FROM level
-    WHERE t.org_id = %(org_id)s AND t.resource = %(resource)s AND t.subject = 0
-    RETURNING t.used
-)"""
-
-
-def _set_bucket(source: str) -> str:
-    """The hour's bucket of a gauge holds its last level."""
-    return f"""
-bucket AS (
-    INSERT INTO quotas_usagebucket (org_id, resource, hour, used)
-    SELECT %(org_id)s, %(resource)s, %(hour)s, used FROM {source}
-    ON CONFLICT (org_id, resource, hour) DO UPDATE SET used = EXCLUDED.used
+    UPDATE quotas_usagegauge AS g SET used = GREATEST(g.used - {{amount}}, 0), {STOOD_UNTIL_NOW}
+    FROM level
+    WHERE g.org_id = %(org_id)s AND g.resource = %(resource)s AND g.subject = 0
+    RETURNING g.used, g.integral, g.changed_at
 )"""  # noqa: S608
+
+
+def _changed(source: str) -> str:
+    """What the organization's gauge became, with its integral up to then."""
+    return f"change AS ({RECORD_CHANGE.format(source=source)})"
 
 
 def _statement(*parts: str) -> str:
     return f"WITH {', '.join(parts)} SELECT used FROM level"  # noqa: S608
 
 
-RESERVE = _statement(EFFECTIVE, LEVEL, _set_bucket("level"))
-RESERVE_OF_SUBJECT = _statement(EFFECTIVE, LEVEL, TOTAL, _set_bucket("total"))
-RELEASE = _statement(FALLEN, _set_bucket("level"))
-RELEASE_OF_SUBJECT = _statement(
-    FALLEN, FALLEN_TOTAL.format(amount="%(amount)s"), _set_bucket("total")
-)
-FORGET = _statement(GONE, FALLEN_TOTAL.format(amount="level.used"), _set_bucket("total"))
+RESERVE = _statement(EFFECTIVE, LEVEL, _changed("level"))
+RESERVE_OF_SUBJECT = _statement(EFFECTIVE, LEVEL, TOTAL, _changed("total"))
+RELEASE = _statement(FALLEN, _changed("level"))
+RELEASE_OF_SUBJECT = _statement(FALLEN, FALLEN_TOTAL.format(amount="%(amount)s"), _changed("total"))
+FORGET = _statement(GONE, FALLEN_TOTAL.format(amount="level.used"), _changed("total"))
 RESERVE_OF_PERIOD = f"""
 WITH {EFFECTIVE}, level AS (
     INSERT INTO quotas_periodusage AS u (org_id, period_id, resource, used)
@@ -116,19 +119,56 @@ def reserve(
 
     Whatever runs at once, the level never passes the limit; where the plan allows overage it may.
     Versions are limited per module: `subject` is the module's id. Compile jobs count in the current
-    period. Raises QuotaExceeded, having changed nothing, and PlansMissing before seeding.
+    period. Raises QuotaExceeded or BudgetExceeded, having changed nothing, and PlansMissing before
+    seeding.
     """
     _check_call(resource, amount, subject)
     if amount == 0:
         return _level(org_id, resource, subject, now)
-    level = None
+    statement, level = _reserving(resource), None
     if amount <= MAX_BIGINT:
-        level = _run(_reserving(resource), org_id, resource, amount, subject, now)
+        level = _run(statement, org_id, resource, amount, subject, now)
+    if level is not None:
+        return level
+    limit, blockable = limit_and_block(org_id=org_id, resource=resource, now=now)
+    if blockable and amount <= MAX_BIGINT:
+        with within_budget(org_id=org_id, resource=resource, now=now):
+            level = _run(statement, org_id, resource, amount, subject, now, guarded=True)
     if level is None:
-        limit = effective_limit(org_id=org_id, resource=resource, now=now)
         current = _level(org_id, resource, subject, now)
         raise QuotaExceeded(org_id=org_id, resource=resource, current=current, limit=limit)
     return level
+
+
+@dataclass(frozen=True)
+class Request:
+    """So much of a resource; of versions, for the module `subject`."""
+
+    resource: Resource
+    amount: int
+    subject: int = 0
+
+
+def reserve_many(*, org_id: int, requests: Iterable[Request], now: datetime) -> list[int]:
+    """Takes everything that is asked for, or nothing; the new levels, in the order of the requests.
+
+    Rows are locked in the one order that all keep. Raises what `reserve` raises.
+    """
+    asked = list(requests)
+    order = sorted(
+        range(len(asked)), key=lambda n: (ORDER.index(asked[n].resource), asked[n].subject)
+    )
+    levels = dict.fromkeys(range(len(asked)), 0)
+    with transaction.atomic():
+        for n in order:
+            levels[n] = reserve(
+                org_id=org_id,
+                resource=asked[n].resource,
+                amount=asked[n].amount,
+                now=now,
+                subject=asked[n].subject,
+            )
+    return list(levels.values())
 
 
 def release(
@@ -166,7 +206,14 @@ def _reserving(resource: Resource) -> str:
 
 
 def _run(
-    statement: str, org_id: int, resource: Resource, amount: int, subject: int, now: datetime
+    statement: str,
+    org_id: int,
+    resource: Resource,
+    amount: int,
+    subject: int,
+    now: datetime,
+    *,
+    guarded: bool = False,
 ) -> int | None:
     parameters: dict[str, Any] = {
         "org_id": org_id,
@@ -175,6 +222,7 @@ def _run(
         "subject": subject,
         "now": now,
         "hour": hour_of(now),
+        "guarded": guarded,
     }
     if resource not in GAUGES:
         parameters["period_id"] = current_period(org_id=org_id, now=now).pk

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP
 
 from django.db import connection, transaction
-from django.db.models import OuterRef, Subquery
 
-from quotas.models import PeriodUsage, UsageBucket, UsageGauge, UsagePeriod
-from quotas.resources import GAUGES, METERS, Resource
+from quotas.models import PeriodUsage, UsageGauge, UsagePeriod
+from quotas.resources import METERS, Resource
+from quotas.services.levels import average, integrals_over, levels_at
 from spoke.core.periods import Period, period_containing
 
 # Organizations without a subscription count by calendar months; any first of a month anchors them.
@@ -15,6 +16,7 @@ CALENDAR = datetime(2000, 1, 1, tzinfo=UTC)
 # A period stays open this long after its end, for requests counted in it that are still on their way.
 CLOSE_GRACE = timedelta(minutes=15)
 MAX_BIGINT = 2**63 - 1
+MOMENT = timedelta(microseconds=1)
 
 ADD_METER = f"""
 WITH counted AS (
@@ -97,21 +99,31 @@ def _gauges_of(period: UsagePeriod, now: datetime) -> dict[Resource, int]:
     return {Resource(row.resource): row.used for row in rows}
 
 
-def levels_at(*, org_id: int, at: datetime) -> dict[Resource, int]:
-    """The level of each gauge at a full hour: what the last bucket before it says.
+def storage_averages(
+    *, org_id: int, periods: Iterable[UsagePeriod], now: datetime
+) -> dict[int, int | None]:
+    """The time-weighted average of storage, in bytes, of the part of each period that has passed.
 
-    A gauge that has no bucket at all never changed since it was set, so its level stands.
+    None: the period was closed before integrals were kept.
     """
-    gauges = UsageGauge.objects.filter(org_id=org_id, subject=0)
-    buckets = UsageBucket.objects.filter(org_id=org_id, resource=OuterRef("resource"))
-    rows = gauges.annotate(
-        before=Subquery(buckets.filter(hour__lt=at).order_by("-hour").values("used")[:1]),
-        first=Subquery(buckets.order_by("hour").values("used")[:1]),
-    ).values_list("resource", "used", "before", "first")
-    return {
-        Resource(resource): before if before is not None else (used if first is None else 0)
-        for resource, used, before, first in rows
-    }
+    closed = {period.pk: period for period in periods if period.closed_at is not None}
+    rows = PeriodUsage.objects.filter(
+        org_id=org_id, period_id__in=closed, resource=Resource.STORAGE, integral__isnull=False
+    )
+    integrals = dict(rows.values_list("period_id", "integral"))
+    found: dict[int, int | None] = {}
+    for period in periods:
+        passed = Period(period.start, min(max(now, period.start + MOMENT), period.end))
+        if period.pk not in closed:
+            over = integrals_over(org_id=org_id, period=passed)
+            integrals[period.pk] = over[Resource.STORAGE]
+        integral = integrals.get(period.pk)
+        found[period.pk] = (
+            None
+            if integral is None
+            else int(average(integral, passed.length).to_integral_value(ROUND_HALF_UP))
+        )
+    return found
 
 
 def fullest_module(*, org_id: int) -> int:
@@ -130,8 +142,8 @@ def record_meter(
     """
     if resource not in METERS or amount < 0:
         raise ValueError("a meter counts amounts that are not negative")
-    period = _locked_open(current_period(org_id=org_id, now=at))
-    if period is None:
+    period = current_period(org_id=org_id, now=at)
+    if not keep_open(period):
         period = current_period(org_id=org_id, now=now)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -177,14 +189,14 @@ def add_to_meters(
         )
 
 
-def _locked_open(period: UsagePeriod) -> UsagePeriod | None:
-    """The period, kept open until the transaction ends; None when it is closed already."""
+def keep_open(period: UsagePeriod) -> bool:
+    """The period stays open until the transaction ends; False when it is closed already."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT closed_at FROM quotas_usageperiod WHERE id = %s FOR SHARE", [period.pk]
         )
         row = cursor.fetchone()
-    return period if row is not None and row[0] is None else None
+    return row is not None and row[0] is None
 
 
 def due_periods(*, now: datetime) -> list[tuple[int, int]]:
@@ -195,7 +207,7 @@ def due_periods(*, now: datetime) -> list[tuple[int, int]]:
 
 @transaction.atomic
 def close_period(*, period_id: int, org_id: int, now: datetime) -> bool:
-    """Closes an ended period: keeps the gauges' levels at its end and opens the next one, once.
+    """Closes an ended period: keeps the gauges' levels and integrals, opens the next one, once.
 
     Says whether it did; a period that is closed, not over or gone is left alone.
     """
@@ -208,15 +220,22 @@ def close_period(*, period_id: int, org_id: int, now: datetime) -> bool:
     period = due.select_for_update().first()
     if period is None:
         return False
-    levels = dict.fromkeys(GAUGES, 0) | levels_at(org_id=org_id, at=period.end)
+    levels = levels_at(org_id=org_id, at=period.end)
+    integrals = integrals_over(org_id=org_id, period=Period(period.start, period.end))
     PeriodUsage.objects.bulk_create(
         [
-            PeriodUsage(org_id=org_id, period=period, resource=resource, used=used)
+            PeriodUsage(
+                org_id=org_id,
+                period=period,
+                resource=resource,
+                used=used,
+                integral=integrals[resource],
+            )
             for resource, used in sorted(levels.items())
         ],
         update_conflicts=True,
         unique_fields=["period", "resource"],
-        update_fields=["used"],
+        update_fields=["used", "integral"],
     )
     period.closed_at = now
     period.save(update_fields=["closed_at"])

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from orgs.context import SYSTEM
 from quotas.models import LimitOverride, Plan
 from quotas.resources import Resource
-from quotas.services import rate_limit
+from quotas.services import flush, rate_limit, rollups
 from quotas.services.plans import assign_plan
 from spoke.devservers.binaries import find_valkey
 from spoke.devservers.places import ServerUser
@@ -30,8 +30,8 @@ NOW = datetime(2026, 11, 23, 14, 20, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _fresh_limiter(monkeypatch) -> None:
-    """What a web process knows of an outage does not outlive a test."""
-    monkeypatch.setattr(rate_limit, "outage", rate_limit.Outage())
+    """What a web process knows of an outage does not outlive a test, nor does a thread of its."""
+    monkeypatch.setattr(rate_limit, "outage", rate_limit.Outage(by_itself=False))
 
 
 @pytest.fixture
@@ -55,11 +55,34 @@ def give(cast, plans) -> Callable[..., None]:
     return assign
 
 
+def flush_shard(*, shard: int, now: datetime) -> int:
+    """What the task does, with one shard."""
+    return flush.write_set_aside(shard=shard, generations=flush.set_aside([shard])[shard], now=now)
+
+
 def override(org_id: int, resource: Resource, limit: int | None, **fields) -> LimitOverride:
     """A limit of one organization, written straight into the table."""
     return LimitOverride.objects.create(
         org_id=org_id, resource=resource, limit=limit, created_at=NOW, **fields
     )
+
+
+# Of transactions in this database alone: other tests run in the same cluster at once. What a lock on a
+# transaction's id shows is late by an instant, which would not do for the real thing.
+OWN_BOUNDS = """
+SELECT LEAST((
+    SELECT min(l.transactionid::text::bigint) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE a.datname = current_database() AND l.locktype = 'transactionid'
+      AND l.mode = 'ExclusiveLock' AND l.granted
+), pg_snapshot_xmax(s)::text::bigint), pg_snapshot_xmax(s)::text::bigint
+FROM pg_current_snapshot() AS s
+"""
+
+
+@pytest.fixture
+def alone(monkeypatch) -> None:
+    """Rollups wait for nothing but what the test itself leaves open."""
+    monkeypatch.setattr(rollups, "BOUNDS", OWN_BOUNDS)
 
 
 @dataclass

@@ -1,30 +1,48 @@
 """The admin: everything can be looked at, and what changes goes through the services."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.contrib import admin
 from django.test import Client
 from django.utils import timezone
 
+from orgs.context import Actor
 from orgs.models import AuditEvent, Organization
 from quotas import models
 from quotas.resources import Resource
 from quotas.services import usage
+from quotas.services.alert_settings import change_alerts
+from quotas.services.alerts import fire
+from quotas.services.holds import place_hold
 from quotas.services.plans import plan_of
 from quotas.services.reservations import reserve
 from quotas.tests.conftest import NOW, override
+from quotas.tests.events import event, ingest
 
 MODELS = [
     models.Plan,
     models.PlanAssignment,
     models.LimitOverride,
     models.QuotaSettings,
+    models.AlertSettings,
+    models.Alert,
+    models.AlertOptOut,
     models.UsageGauge,
     models.UsagePeriod,
     models.PeriodUsage,
     models.UsageBucket,
+    models.GaugeChange,
+    models.Budget,
+    models.Hold,
     models.FlushedGeneration,
+    models.Meter,
+    models.UsageEvent,
+    models.EventKey,
+    models.MeterBucket,
+    models.MeterDistinct,
+    models.RollupState,
 ]
 READ_ONLY = [models.Plan, *MODELS[4:]]
 
@@ -49,11 +67,47 @@ def rows(cast, give):
     give("pro")
     override(cast.org.pk, Resource.MODULES, 3)
     models.QuotaSettings.objects.create(org=cast.org, updated_at=NOW)
+    change_alerts(
+        org_id=cast.org.pk,
+        actor=Actor("user", cast.owner.pk, cast.owner.email, cast.owner),
+        now=NOW,
+        email_me=False,
+    )
+    period = usage.current_period(org_id=cast.org.pk, now=NOW)
+    fire(
+        org_id=cast.org.pk,
+        period_id=period.pk,
+        resource="storage",
+        used=1,
+        limit=2,
+        thresholds=[50],
+        now=NOW,
+    )
     reserve(org_id=cast.org.pk, resource=Resource.STORAGE, amount=1, now=NOW)
     usage.record_meter(
         org_id=cast.org.pk, resource=Resource.COMPILE_JOBS, amount=1, at=NOW, now=NOW
     )
+    models.Budget.objects.create(
+        org=cast.org, amount_minor=1, currency="usd", action="block", updated_at=NOW
+    )
+    place_hold(
+        org_id=cast.org.pk,
+        resource=Resource.STORAGE,
+        amount=1,
+        lifetime=timedelta(hours=1),
+        reference="r",
+        now=NOW,
+    )
     models.FlushedGeneration.objects.create(generation="1:2.3", flushed_at=NOW)
+    events = [event(), event("active_developers", properties={"user": "u1"})]
+    assert ingest(cast.org.pk, *events).accepted == 2
+    models.RollupState.objects.create(horizon="0")
+    meter = models.Meter.objects.get(code="active_developers")
+    of_meter = {"org": cast.org, "meter": meter, "start": NOW}
+    models.MeterBucket.objects.create(
+        **of_meter, span="hour", events=1, total=1, maximum=1, moment=0
+    )
+    models.MeterDistinct.objects.create(**of_meter, digest=uuid4())
 
 
 def test_every_model_has_its_admin():

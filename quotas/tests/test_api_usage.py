@@ -40,6 +40,7 @@ def test_members_read_the_current_periods_usage(api, cast, who):
         "modules_count": 2,
         "versions_count": 15,
         "storage_bytes": 2**28,
+        "storage_average_bytes": 0,  # stored just now
         "compile_jobs_count": 33,
         "api_requests_count": 2,  # this one included
         "resources": [
@@ -133,6 +134,7 @@ def test_earlier_periods_come_newest_first_by_pages(api, cast):
         "modules_count": 10,
         "versions_count": 0,
         "storage_bytes": 0,
+        "storage_average_bytes": None,  # closed before integrals were kept
         "compile_jobs_count": 100,
         "api_requests_count": 0,
     }

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from quotas.models import UsageBucket
-from quotas.resources import Resource
+from quotas.models import GaugeChange, UsageBucket
+from quotas.resources import GAUGES, Resource
 from quotas.services.history import MAX_POINTS, Point, usage_series
 from quotas.tests.conftest import NOW
 from spoke.core.errors import InvalidInput
@@ -34,7 +34,13 @@ def series(cast):
 @pytest.fixture
 def put(cast):
     def write(resource, hour, used):
-        UsageBucket.objects.create(org=cast.org, resource=resource, hour=hour, used=used)
+        if resource in GAUGES:
+            at = hour + timedelta(minutes=7)
+            GaugeChange.objects.create(
+                org=cast.org, resource=resource, at=at, used=used, integral=0
+            )
+        else:
+            UsageBucket.objects.create(org=cast.org, resource=resource, hour=hour, used=used)
 
     return write
 

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import REGISTRY
 
-from quotas.models import UsageBucket, UsageGauge
+from quotas.models import GaugeChange, UsageGauge
 from quotas.resources import Resource
 from quotas.services.reconciliation import levels_of, lock_gauge, reconcile_gauge
 from quotas.services.reservations import reserve
@@ -32,19 +32,19 @@ def test_a_right_gauge_is_left_alone(org_id):
     assert level(org_id, Resource.MODULES) == 3
 
 
-def test_drift_is_repaired_counted_and_in_the_hours_bucket(org_id):
+def test_drift_is_repaired_counted_and_in_its_history(org_id):
     reserve(org_id=org_id, resource=Resource.STORAGE, amount=100, now=NOW)
     before = drift_counted("storage")
     assert reconcile_gauge(org_id=org_id, resource=Resource.STORAGE, actual=70, now=NOW) == 30
     assert level(org_id, Resource.STORAGE) == 70
     assert drift_counted("storage") == before + 30
-    assert UsageBucket.objects.get(org_id=org_id, resource="storage").used == 70
+    assert GaugeChange.objects.get(org_id=org_id, resource="storage").used == 70
 
 
 def test_a_gauge_that_is_missing_is_made(org_id):
     assert reconcile_gauge(org_id=org_id, resource=Resource.MODULES, actual=2, now=NOW) == -2
     assert level(org_id, Resource.MODULES) == 2
-    assert UsageBucket.objects.get(org_id=org_id, resource="modules").used == 2
+    assert GaugeChange.objects.get(org_id=org_id, resource="modules").used == 2
 
 
 def test_a_modules_versions_carry_the_total_along(org_id):
@@ -53,7 +53,7 @@ def test_a_modules_versions_carry_the_total_along(org_id):
     drift = reconcile_gauge(org_id=org_id, resource=Resource.VERSIONS, subject=1, actual=5, now=NOW)
     assert drift == -2
     assert levels_of(org_id=org_id, resource=Resource.VERSIONS) == {0: 9, 1: 5, 2: 4}
-    assert UsageBucket.objects.get(org_id=org_id, resource="versions").used == 9
+    assert GaugeChange.objects.get(org_id=org_id, resource="versions").used == 9
 
 
 def test_a_wrong_total_is_repaired_too(org_id):

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from conftest import door
 from quotas.errors import PlansMissing, QuotaExceeded
-from quotas.models import PeriodUsage, UsageBucket, UsageGauge, UsagePeriod
+from quotas.models import GaugeChange, PeriodUsage, UsageBucket, UsageGauge, UsagePeriod
 from quotas.resources import Resource
 from quotas.services.reservations import forget_subject, release, reserve
 from quotas.tests.conftest import NOW, override
@@ -50,6 +50,11 @@ def buckets(org_id):
     return list(rows.values_list("resource", "hour", "used"))
 
 
+def changes(org_id):
+    rows = GaugeChange.objects.filter(org_id=org_id).order_by("resource", "at")
+    return list(rows.values_list("resource", "at", "used"))
+
+
 def test_up_to_the_limit_and_no_further(org_id):
     assert [take(org_id) for _ in range(5)] == [1, 2, 3, 4, 5]
     with pytest.raises(QuotaExceeded) as caught:
@@ -86,12 +91,11 @@ def test_an_amount_is_taken_whole_or_not_at_all(org_id):
     assert take(org_id, Resource.STORAGE, 2**30) == 2**30
 
 
-def test_the_hours_bucket_has_the_last_level(org_id):
-    hour = NOW.replace(minute=0)
+def test_every_change_is_kept_and_those_of_one_moment_are_one(org_id):
     take(org_id, amount=3)
     give_back(org_id, amount=1)
     take(org_id, amount=2, now=NOW + HOUR)
-    assert buckets(org_id) == [("modules", hour, 2), ("modules", hour + HOUR, 4)]
+    assert changes(org_id) == [("modules", NOW, 2), ("modules", NOW + HOUR, 4)]
 
 
 def test_releasing_stops_at_nothing(org_id):
@@ -115,8 +119,7 @@ def test_versions_are_limited_per_module_and_summed_for_the_organization(org_id)
     forget_subject(org_id=org_id, resource=Resource.VERSIONS, subject=12, now=NOW + HOUR)
     forget_subject(org_id=org_id, resource=Resource.VERSIONS, subject=12, now=NOW + HOUR)
     assert gauges(org_id) == [("versions", 0, 1), ("versions", 11, 1)]
-    hour = NOW.replace(minute=0)
-    assert buckets(org_id) == [("versions", hour, 2), ("versions", hour + HOUR, 1)]
+    assert changes(org_id) == [("versions", NOW, 2), ("versions", NOW + HOUR, 1)]
 
 
 def test_with_overage_the_limit_is_passed(org_id, give):
@@ -225,7 +228,8 @@ def test_a_rollback_gives_back(org_id):
         assert take(org_id, Resource.COMPILE_JOBS, 4) == 4
         transaction.set_rollback(True)
     assert gauges(org_id) == [("modules", 0, 1)]
-    assert buckets(org_id) == [("modules", NOW.replace(minute=0), 1)]
+    assert changes(org_id) == [("modules", NOW, 1)]
+    assert buckets(org_id) == []
     assert not PeriodUsage.objects.exists()
 
 
@@ -267,9 +271,10 @@ def test_sixteen_at_once_on_a_limit_of_five_give_exactly_five(seeded, resource, 
         if resource is Resource.COMPILE_JOBS:
             assert UsagePeriod.objects.count() == 1
             assert PeriodUsage.objects.get().used == 5
+            assert [used for _, _, used in buckets(org_id)] == [5]
         else:
             assert {used for _, _, used in gauges(org_id)} == {5}
-        assert [used for _, _, used in buckets(org_id)] == [5]
+            assert [used for _, _, used in changes(org_id)] == [5]
 
 
 def test_several_reserved_in_the_documented_order_never_deadlock(seeded):

@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 from conftest import door
 from quotas import tasks
-from quotas.models import PeriodUsage, UsageBucket, UsageGauge, UsagePeriod
+from quotas.models import PeriodUsage, UsageBucket, UsagePeriod
 from quotas.resources import Resource
 from quotas.services import usage
 from quotas.services.reservations import release, reserve
@@ -151,13 +151,6 @@ def test_closing_keeps_the_levels_at_the_end_and_opens_the_next_once(org_id):
     assert periods(org_id) == [(NOVEMBER, DECEMBER, DUE), (DECEMBER, JANUARY, None)]
     period.refresh_from_db()
     assert usage.usage_of_period(period=period, now=DUE)[Resource.MODULES] == 3
-
-
-def test_a_gauge_without_any_bucket_keeps_its_level(org_id):
-    period = usage.current_period(org_id=org_id, now=NOW)
-    UsageGauge.objects.create(org_id=org_id, resource=Resource.MODULES, used=5)
-    usage.close_period(period_id=period.pk, org_id=org_id, now=DUE)
-    assert kept(period)["modules"] == 5
 
 
 def test_a_period_is_not_closed_before_its_grace_is_over(org_id):

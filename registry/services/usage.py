@@ -7,6 +7,7 @@ from functools import partial
 from django.db.models import Count, Sum
 
 from quotas.resources import Resource
+from quotas.services.holds import held_storage
 from quotas.services.reconciliation import levels_of, lock_gauge, reconcile_gauge
 from quotas.services.reservations import forget_subject
 from registry.models import Blob, Module, Version
@@ -22,6 +23,11 @@ def count_storage(org_id: int) -> int:
     """The bytes of content that some version holds, each content once."""
     blobs = Blob.objects.counted().filter(org_id=org_id)
     return int(blobs.aggregate(total=Sum("size_bytes"))["total"] or 0)
+
+
+def count_all_storage(org_id: int) -> int:
+    """The bytes of content, and those that data planes outside have reserved and keep."""
+    return count_storage(org_id) + held_storage(org_id=org_id)
 
 
 def count_versions(org_id: int, module_id: int | None = None) -> int:
@@ -45,7 +51,7 @@ def reconcile_organization(*, org_id: int, now: datetime) -> dict[Resource, int]
     return {
         Resource.MODULES: _reconcile(org_id, Resource.MODULES, count_modules, now),
         Resource.VERSIONS: _reconcile_versions(org_id, now),
-        Resource.STORAGE: _reconcile(org_id, Resource.STORAGE, count_storage, now),
+        Resource.STORAGE: _reconcile(org_id, Resource.STORAGE, count_all_storage, now),
     }
 
 

@@ -14,6 +14,7 @@ from orgs.services.tokens import create_personal_token, resolve_token, revoke_pe
 from quotas.models import PeriodUsage, Plan
 from quotas.resources import Resource
 from quotas.services.flush import write_generation
+from quotas.services.ingestion import ingest_events
 from quotas.services.plans import assign_plan
 from quotas.services.usage import close_period, due_periods, record_meter
 from registry.files import Push, PushedFile
@@ -142,6 +143,7 @@ def _usage(org: Organization, start: datetime, now: datetime) -> None:
                 record_meter(
                     org_id=org.pk, resource=Resource.COMPILE_JOBS, amount=number, at=at, now=now
                 )
+        ingest_events(org_id=org.pk, events=usage.events(now), now=now)
         for period_id, org_id in due_periods(now=now):
             close_period(period_id=period_id, org_id=org_id, now=now)
 

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 SEED = 2026
 HOUR = timedelta(hours=1)
@@ -44,6 +45,33 @@ def compile_jobs(start: datetime, end: datetime) -> list[tuple[datetime, int]]:
         if number and at.hour in (9, 11, 14, 16):
             jobs.append((at, number))
     return jobs
+
+
+def events(now: datetime) -> list[dict[str, Any]]:
+    """What a build farm of the organization reported of the last 30 days; the same at each call."""
+    found = []
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    for at in hours_between(today - timedelta(days=30), now - HOUR):
+        if at.hour % 3 or activity(at) < 0.1:
+            continue
+        chance = random.Random(SEED * 13 + int(at.timestamp()))  # noqa: S311 - not for secrets
+        facts: dict[str, tuple[str, dict[str, str]]] = {
+            "artifact_downloads": ("1", {"module": chance.choice(["common", "robots"])}),
+            "compile_seconds": (f"{activity(at) * chance.uniform(20, 240):.3f}", {}),
+            "active_developers": ("1", {"user": f"developer-{chance.randrange(9)}"}),
+            "peak_concurrency": (str(chance.randrange(1, 12)), {}),
+        }
+        found += [
+            {
+                "idempotency_key": f"demo-{meter}-{at:%Y%m%d%H}",
+                "meter": meter,
+                "quantity": quantity,
+                "timestamp": (at + timedelta(minutes=chance.randrange(60))).isoformat(),
+                "properties": properties,
+            }
+            for meter, (quantity, properties) in facts.items()
+        ]
+    return found
 
 
 def first_of_month(at: datetime, months_back: int) -> datetime:

@@ -1,6 +1,8 @@
 """With the views' own scoping taken away, the database still shows no row of another organization."""
 
+from datetime import timedelta
 from itertools import chain
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -8,15 +10,21 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from orgs.context import Actor
+from orgs.context import SYSTEM, Actor
 from orgs.models import Organization
 from orgs.models.audit import AuditQuerySet
 from orgs.models.invitation import InvitationQuerySet
 from orgs.models.member import MembershipQuerySet
 from orgs.models.token import TokenQuerySet
-from quotas.models import Plan
+from quotas.models import BudgetAction, Meter, MeterBucket, MeterDistinct, Plan
+from quotas.models.hold import HoldQuerySet
 from quotas.models.usage import UsagePeriodQuerySet
 from quotas.resources import Resource
+from quotas.services.alert_settings import change_alerts
+from quotas.services.alerts import evaluate_organization
+from quotas.services.budgets import set_budget
+from quotas.services.holds import place_hold
+from quotas.services.ingestion import ingest_events
 from quotas.services.plans import assign_plan
 from quotas.services.usage import record_meter
 from registry.models import ModuleQuerySet
@@ -25,6 +33,7 @@ from tests.factories import MembershipFactory, UserFactory
 
 QUERYSETS = (
     AuditQuerySet,
+    HoldQuerySet,
     InvitationQuerySet,
     MembershipQuerySet,
     ModuleQuerySet,
@@ -61,6 +70,41 @@ def fill(cast, api, who: str, org) -> None:
         record_meter(org_id=org.pk, resource=Resource.COMPILE_JOBS, amount=3, at=now, now=now)
         plan = Plan.objects.current().get(code="pro")
         assign_plan(org_id=org.pk, plan=plan, actor=Actor("system", None, "test"), now=now)
+        fill_alerts(org, colleague, now)
+        fill_metering(org, mark, now)
+
+
+def fill_alerts(org, colleague, now) -> None:
+    """Thresholds of its own, one that fired, and somebody who wants no mail of it."""
+    actor = Actor("user", colleague.pk, colleague.email, colleague)
+    change_alerts(org_id=org.pk, actor=actor, now=now, thresholds={"modules": [1]}, email_me=False)
+    assert evaluate_organization(org_id=org.pk, now=now) == 1
+
+
+def fill_metering(org, mark: str, now) -> None:
+    """Events and what is made of them, a budget and a reservation."""
+    sent = {"idempotency_key": mark, "meter": "compile_seconds", "quantity": 1}
+    events = [sent | {"timestamp": now.isoformat()}]
+    assert ingest_events(org_id=org.pk, events=events, now=now).accepted == 1
+    of_meter = {"org": org, "meter": Meter.objects.get(code="active_developers"), "start": now}
+    MeterBucket.objects.create(**of_meter, span="hour", events=1, total=1, maximum=1, moment=0)
+    MeterDistinct.objects.create(**of_meter, digest=uuid4())
+    set_budget(
+        org_id=org.pk,
+        actor=SYSTEM,
+        amount_minor=1,
+        currency="usd",
+        action=BudgetAction.NOTIFY,
+        now=now,
+    )
+    place_hold(
+        org_id=org.pk,
+        resource=Resource.COMPILE_JOBS,
+        amount=1,
+        lifetime=timedelta(hours=1),
+        reference=mark,
+        now=now,
+    )
 
 
 @pytest.fixture
@@ -94,7 +138,16 @@ def test_no_table_shows_a_row_of_another_organization(two_tenants):
 
 
 @pytest.mark.parametrize(
-    "path", ["members", "invitations", "tokens", "modules", "audit-log", "usage/history"]
+    "path",
+    [
+        "members",
+        "invitations",
+        "tokens",
+        "modules",
+        "audit-log",
+        "quotas/reservations",
+        "usage/history",
+    ],
 )
 def test_a_list_without_its_filter_is_still_the_organizations_own(two_tenants, api, unscoped, path):
     client = api("owner")

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from orgs.models import Organization
 from quotas.models import Meter
-from quotas.services import rollups
+from quotas.services import levels, rollups
 from spoke.core import tenancy
 
 
@@ -35,9 +35,20 @@ class Command(BaseCommand):
                 f" {row.start:%Y-%m-%dT%H:%M}Z: events say {row.events_say or 'nothing'},"
                 f" stored is {row.stored or 'nothing'}"
             )
-        if found:
-            raise CommandError(f"{len(found)} differences (at most 100 are listed)")
-        self.stdout.write("rolled up usage is what the events say")
+        with tenancy.all_organizations(reason="verify integrals"):
+            wrong = levels.wrong_integrals(org_id=org_id)
+        for change in wrong:
+            self.stdout.write(
+                f"organization {change.org_id} {change.resource} {change.at:%Y-%m-%dT%H:%M:%S.%f}Z:"
+                f" the changes add up to {change.expected}, stored is {change.stored}"
+            )
+        if found or wrong:
+            raise CommandError(
+                f"{len(found) + len(wrong)} differences (at most 100 of a kind are listed)"
+            )
+        self.stdout.write(
+            "rolled up usage is what the events say, integrals what their changes say"
+        )
 
     def _org_id(self, ref: str) -> int:
         key = {"pk": int(ref)} if ref.isdigit() else {"name": ref}
