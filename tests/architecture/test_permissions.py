@@ -77,7 +77,13 @@ def test_the_table_of_roles_holds(cast, api, route, role):
         assert row_counts() == before
 
 
-@pytest.mark.parametrize("route", [r for r in IN_ORG if r.method != "GET"], ids=str)
+# It takes a body, and reads all the same.
+READING_POSTS = {"POST /orgs/<org:org>/quotas/check"}
+
+
+@pytest.mark.parametrize(
+    "route", [r for r in IN_ORG if r.method != "GET" and str(r) not in READING_POSTS], ids=str
+)
 def test_a_token_for_reading_changes_nothing(cast, api, route):
     client = api("owner", Scope.READ)
     before = row_counts()
