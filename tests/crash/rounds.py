@@ -216,9 +216,13 @@ class Rounds:
         for worker in self.machine.workers:
             children = worker.children()
             self._aim()
-            os.kill(self.random.choice(children), signal.SIGKILL)
+            self._kill_one(children)
         self._look()
         return began, time.monotonic()
+
+    def _kill_one(self, pids: list[int]) -> None:
+        if pids:  # none: their parent ended by itself just now
+            os.kill(self.random.choice(pids), signal.SIGKILL)
 
     def _aim(self) -> None:
         """Waits until a generation is set aside, or even written and not yet cleared; then a few
@@ -241,7 +245,7 @@ class Rounds:
 
     def _kill_web_process(self) -> tuple[float, float]:
         began = time.monotonic()
-        os.kill(self.random.choice(self.machine.web.children()), signal.SIGKILL)
+        self._kill_one(self.machine.web.children())
         self.interrupted = NOTHING
         return began, time.monotonic()
 
