@@ -4,7 +4,7 @@
 
 Every transaction reserves one module and inserts a row for it. Clients are processes, so that no
 interpreter lock decides. Ours replays what `reserve()` sends, under the runtime role and in its scope,
-as text that is parsed and planned each time, as all the others do.
+once prepared, as Spoke does, and once as text that is parsed and planned each time, as the others do.
 """
 
 import argparse
@@ -327,8 +327,8 @@ def main() -> None:
 
 
 WAYS = {
-    "ours": "ours, one statement",
-    "prepared": "ours, if its statement were prepared",
+    "prepared": "ours, one statement, prepared",
+    "ours": "ours, not prepared",
     "for update": "SELECT FOR UPDATE, UPDATE, INSERT (lean)",
     "for update, same duties": "SELECT FOR UPDATE, same duties",
     "two statements": "conditional UPDATE, then INSERT",

@@ -46,6 +46,11 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         30_000,
         "Milliseconds after which a statement is ended.",
     ),
+    "DATABASE_PREPARE": (
+        bool,
+        True,
+        "Prepare hot statements once a connection; off behind a PgBouncer before 1.21.",
+    ),
     "DATABASE_LOCK_TIMEOUT_MS": (int, 5_000, "Milliseconds a statement waits for a lock."),
     "REDIS_URL": (
         str,

@@ -115,6 +115,8 @@ DATABASES = {
             **DATABASE.get("OPTIONS", {}),  # sslmode and the like, from the URL
             "assume_role": DATABASE_ROLE,
             "connect_timeout": 5,
+            # Uses after which a statement of `spoke.core.database.prepared_cursor` is prepared.
+            "prepare_threshold": 3 if env("DATABASE_PREPARE") else None,
             "application_name": "spoke",
             "options": (
                 f"-c statement_timeout={env('DATABASE_STATEMENT_TIMEOUT_MS')}"

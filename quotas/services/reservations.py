@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from quotas.errors import QuotaExceeded
@@ -24,6 +24,7 @@ from quotas.services.budgets import within_budget
 from quotas.services.levels import RECORD_CHANGE, STOOD, STOOD_UNTIL_NOW
 from quotas.services.limits import EFFECTIVE, MAX_BIGINT, limit_and_block
 from quotas.services.usage import current_period, hour_of
+from spoke.core.database import prepared_cursor
 
 # Whoever reserves or releases several things does it in this order.
 ORDER = (Resource.MODULES, Resource.VERSIONS, Resource.COMPILE_JOBS, Resource.STORAGE)
@@ -226,7 +227,7 @@ def _run(
     }
     if resource not in GAUGES:
         parameters["period_id"] = current_period(org_id=org_id, now=now).pk
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(statement, parameters)
         row = cursor.fetchone()
     return None if row is None else int(row[0])

@@ -1,0 +1,20 @@
+"""A cursor for the few statements that are long and hot."""
+
+from typing import Any
+
+from django.db import connection
+from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.backends.utils import CursorWrapper
+
+
+def prepared_cursor() -> CursorWrapper:
+    """A cursor whose statements PostgreSQL parses and plans once a connection, not once a call.
+
+    Django's own binds parameters into the text. Parameters need a type that PostgreSQL can tell; with
+    DATABASE_PREPARE off, they are bound by the server and nothing is kept.
+    """
+    connection.ensure_connection()
+    bind: Any = ServerBindingCursor
+    cursor = bind(connection.connection)
+    logged = connection.queries_logged
+    return connection.make_debug_cursor(cursor) if logged else connection.make_cursor(cursor)
