@@ -92,6 +92,8 @@ class Server(ABC):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, sign)
             if wait_until(lambda: not self.alive(), seconds=STOP_SECONDS):
+                if self.child is not None:
+                    self.child.wait()  # it let go of its lock an instant before its end
                 return
         raise DevServerError(f"the {self.instance.service} server did not stop; see {self.log}")
 
