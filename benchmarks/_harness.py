@@ -5,11 +5,13 @@ puts its section into RESULTS.md.
 """
 
 import os
+import platform
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -98,9 +100,17 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _circumstances() -> str:
+    command = " ".join(["benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]])
+    return (
+        f"*{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({platform.machine()}), Python"
+        f" {platform.python_version()}: `{command}`*"
+    )
+
+
 def report(title: str, text: str) -> None:
     """Prints a section, and with --write puts it into RESULTS.md in place of the one of that title."""
-    section = f"## {title}\n\n{text.strip()}\n"
+    section = f"## {title}\n\n{text.strip()}\n\n{_circumstances()}\n"
     print(section)
     if "--write" not in sys.argv:
         return

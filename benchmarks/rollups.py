@@ -26,7 +26,9 @@ SELECT %(first)s + n %% %(orgs)s, m.id, 'k' || n, n %% 11, at, at, %(now)s,
 FROM generate_series(1, %(number)s) n
 JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place, count(*) OVER () AS meters
       FROM quotas_meter) m ON m.place = n / 7 %% m.meters
-CROSS JOIN LATERAL (SELECT %(now)s::timestamptz - (n * 7919 %% %(seconds)s) * interval '1 second') t(at)
+CROSS JOIN LATERAL (
+    SELECT %(now)s::timestamptz - (n::bigint * 7919 %% %(seconds)s) * interval '1 second'
+) t(at)
 """
 
 
