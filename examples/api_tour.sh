@@ -162,6 +162,18 @@ call 200 GET "/orgs/$ORG/usage"
 expect 'a["compile_jobs_count"]' 2
 call 200 GET "/orgs/$ORG/usage/meters?meter=compile_seconds"
 
+heading "A build asks, reserves, and commits what it used"
+call 200 POST "/orgs/$ORG/quotas/check" '{"resource": "compile_jobs", "amount": 99}'
+expect 'a["allowed"], a["current"], a["reason"]' "(False, 2, 'quota_exceeded')"
+call 201 POST "/orgs/$ORG/quotas/reservations" '{"resource": "compile_jobs", "amount": 3, "expires_in": 600}'
+HOLD=$(field 'a["id"]')
+call 200 POST "/orgs/$ORG/quotas/reservations/$HOLD/commit" '{"amount": 2}'
+expect 'a["state"], a["amount"]' "('committed', 2)"
+call 409 POST "/orgs/$ORG/quotas/reservations/$HOLD/release"
+call 200 GET "/orgs/$ORG/quotas/reservations"
+call 200 GET "/orgs/$ORG/usage"
+expect 'a["compile_jobs_count"]' 4
+
 heading "Alerts of usage, and a budget for overage"
 call 200 GET "/orgs/$ORG/alerts"
 call 200 PUT "/orgs/$ORG/alerts" '{"thresholds": {"modules": [75, 100]}}'
