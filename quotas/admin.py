@@ -74,6 +74,17 @@ class PlanAssignmentAdmin(ModelAdmin):
         obj.pk, obj.assigned_at = done.pk, done.assigned_at
 
 
+@admin.register(models.PlanTerm)
+class PlanTermAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """Which plan version an organization had, since when."""
+
+    list_display = ("org", "plan", "start")
+    list_select_related = ("org", "plan")
+    list_filter = ("plan__code",)
+    search_fields = ("org__name", "org__display_name")
+    ordering = ("org_id", "-start")
+
+
 class LimitOverrideForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     """Says beside the field what the service would refuse."""
 

@@ -18,6 +18,7 @@ from quotas.models.plan import (
     PlanCharge,
     PlanLimit,
     PlanPrice,
+    PlanTerm,
     QuotaSettings,
 )
 from quotas.models.usage import (
@@ -50,6 +51,7 @@ __all__ = [
     "PlanCharge",
     "PlanLimit",
     "PlanPrice",
+    "PlanTerm",
     "QuotaSettings",
     "RollupState",
     "UsageBucket",

@@ -127,6 +127,22 @@ class PlanAssignment(models.Model):
         return f"{self.org_id}: plan {self.plan_id}"
 
 
+class PlanTerm(models.Model):
+    """From `start` on, until the organization's next term, it has this plan version."""
+
+    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="plan_terms")
+    plan = models.ForeignKey(Plan, models.PROTECT, related_name="+")
+    start = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["org", "start"], name="quotas_planterm_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id}: plan {self.plan_id} from {self.start:%Y-%m-%dT%H:%M}"
+
+
 class LimitOverride(models.Model):
     """A limit that staff set for one organization; it wins over the plan's until it expires."""
 
@@ -155,10 +171,15 @@ class LimitOverride(models.Model):
 
 
 class QuotaSettings(models.Model):
-    """`custom_settings` that staff keep beside an organization's limits; Spoke only stores them."""
+    """What is set for an organization beside its limits.
+
+    `custom_settings` are staff's; Spoke only stores them. Periods of usage are months from
+    `period_anchor` on; null: months of the calendar.
+    """
 
     org = models.OneToOneField("orgs.Organization", models.CASCADE, related_name="quota_settings")
     custom_settings = models.JSONField(default=dict, blank=True)
+    period_anchor = models.DateTimeField(null=True, blank=True)
     revision = models.PositiveIntegerField(default=1)
     updated_at = models.DateTimeField()
 

@@ -13,8 +13,9 @@ from django.db import connection
 
 from quotas.mail_tasks import send_alert
 from quotas.services.alert_settings import DEFAULT_THRESHOLDS
+from quotas.services.periods import current_period
 from quotas.services.plans import DEFAULT_PLAN
-from quotas.services.usage import current_period, hour_of
+from quotas.services.usage import hour_of
 from spoke.core import tenancy
 from spoke.core.enqueue import enqueue_on_commit
 

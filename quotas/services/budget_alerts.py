@@ -6,8 +6,8 @@ from quotas.models import Budget
 from quotas.models.alert import OVERAGE
 from quotas.services.alert_settings import thresholds_of
 from quotas.services.alerts import fire
+from quotas.services.periods import current_period
 from quotas.services.spend import current_spend
-from quotas.services.usage import current_period
 from spoke.core import tenancy
 
 

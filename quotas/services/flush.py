@@ -24,7 +24,7 @@ from redis.exceptions import ResponseError
 from quotas.models import FlushedGeneration
 from quotas.resources import Resource
 from quotas.services import valkey
-from quotas.services.usage import calendar_period
+from quotas.services.periods import anchors_of, calendar_period, current_period
 from spoke.core import tenancy
 from spoke.core.valkey import call
 
@@ -174,7 +174,7 @@ def write_generation(*, generation: str, counts: Counts, now: datetime) -> bool:
         kept = {key: number for key, number in counts.items() if key[0] in live}
         if kept:
             parameters = _parameters(kept, now)
-            cursor.execute(OPEN_PERIODS, _months(kept, now))
+            _open_periods(cursor, kept, now)
             cursor.execute(LOCK_PERIODS, parameters)
             cursor.execute(COUNT_IN_PERIODS, parameters)
             cursor.execute(COUNT_IN_BUCKETS, parameters)
@@ -193,17 +193,25 @@ def _parameters(counts: Counts, now: datetime) -> dict[str, Any]:
     }
 
 
-def _months(counts: Counts, now: datetime) -> dict[str, Any]:
-    """The calendar months of the hours counted, and of now, for each organization."""
-    months = {hour: calendar_period(datetime.fromtimestamp(hour, UTC)) for _, hour in counts}
-    rows = [(org_id, datetime.fromtimestamp(hour, UTC), months[hour]) for org_id, hour in counts]
-    rows += [(org_id, now, calendar_period(now)) for org_id in {org_id for org_id, _ in counts}]
-    return {
-        "orgs": [org_id for org_id, _, _ in rows],
-        "hours": [at for _, at, _ in rows],
-        "starts": [month.start for _, _, month in rows],
-        "ends": [month.end for _, _, month in rows],
-    }
+def _open_periods(cursor: Any, counts: Counts, now: datetime) -> None:
+    """There is a period for each hour counted, and for now."""
+    times = {(org_id, datetime.fromtimestamp(hour, UTC)) for org_id, hour in counts}
+    times |= {(org_id, now) for org_id, _ in counts}
+    anchored = anchors_of({org_id for org_id, _ in counts})
+    # In one statement where the calendar says what is to be opened, which holds for most.
+    rows = [(org_id, at, calendar_period(at)) for org_id, at in times if org_id not in anchored]
+    cursor.execute(
+        OPEN_PERIODS,
+        {
+            "orgs": [org_id for org_id, _, _ in rows],
+            "hours": [at for _, at, _ in rows],
+            "starts": [month.start for _, _, month in rows],
+            "ends": [month.end for _, _, month in rows],
+        },
+    )
+    for org_id, at in sorted(times):
+        if org_id in anchored:
+            current_period(org_id=org_id, now=at)
 
 
 def forget_generations(*, now: datetime) -> int:

@@ -16,6 +16,7 @@ from quotas.models import Hold, HoldState
 from quotas.resources import Resource
 from quotas.services import usage
 from quotas.services.limits import effective_limits
+from quotas.services.periods import current_period
 from quotas.services.reservations import release, reserve
 from spoke.core import tenancy
 from spoke.core.errors import Conflict, InvalidInput, NotFound
@@ -78,7 +79,7 @@ def check_entitlement(
         except (QuotaExceeded, BudgetExceeded) as exc:
             refusal = exc.error_code
         transaction.set_rollback(True)
-    period = usage.current_period(org_id=org_id, now=now)
+    period = current_period(org_id=org_id, now=now)
     current = usage.usage_of_period(period=period, now=now)[resource]
     return Entitlement(refusal is None, current, limit.limit, limit.overage, refusal)
 
@@ -190,7 +191,7 @@ def _give_back(hold: Hold, amount: int, now: datetime) -> None:
     if resource is not Resource.STORAGE:
         # A meter counted it when it was held. What a closed period says, its invoice says.
         at = hold.created_at
-        if not usage.keep_open(usage.current_period(org_id=hold.org_id, now=at)):
+        if not usage.keep_open(current_period(org_id=hold.org_id, now=at)):
             return
     release(org_id=hold.org_id, resource=resource, amount=amount, now=at)
 

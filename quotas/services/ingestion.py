@@ -8,18 +8,19 @@ same keys claim them in one order, so the second waits for the first and finds d
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
 from quotas.events import MAX_EVENTS, Event, Organization, Outcome, check_events, duplicate
-from quotas.models import Meter, UsagePeriod
+from quotas.models import Meter
 from quotas.resources import Resource
 from quotas.services import usage
 from quotas.services.meters import meter_rules
 from quotas.services.partitions import add_partition, partition_of
+from quotas.services.periods import current_period, period_before
 from spoke.core.errors import InvalidInput, NotFound
 
 # From this size on COPY into a temporary table is faster than arrays.
@@ -158,11 +159,12 @@ def _hold_organization(org_id: int, now: datetime) -> Organization:
 def _hold_periods(org_id: int, events: list[Event], now: datetime) -> _Calendar:
     """The open periods that the events fall into; none of them closes until the transaction ends."""
     earliest, latest = min(event.at for event in events), max(event.at for event in events)
-    current = usage.current_period(org_id=org_id, now=now)
+    current = current_period(org_id=org_id, now=now)
     if latest >= current.end:
-        usage.current_period(org_id=org_id, now=latest)
+        current_period(org_id=org_id, now=latest)
     if earliest < current.start and now < current.start + usage.CLOSE_GRACE:
-        _open_previous(org_id, current)
+        # A month in which nothing was counted yet is open as long as one with a row would be.
+        period_before(org_id=org_id, start=current.start)
     with connection.cursor() as cursor:
         cursor.execute(
             HOLD_PERIODS,
@@ -171,13 +173,6 @@ def _hold_periods(org_id: int, events: list[Event], now: datetime) -> _Calendar:
         rows = cursor.fetchall()
     spans = [_Span(*row[:3]) for row in rows if row[3] is None]
     return _Calendar(spans, _Span(current.pk, current.start, current.end), now)
-
-
-def _open_previous(org_id: int, current: UsagePeriod) -> None:
-    """A month in which nothing was counted yet is open as long as one with a row would be."""
-    before = current.start - timedelta(microseconds=1)
-    if usage.calendar_period(before).end == current.start:
-        usage.current_period(org_id=org_id, now=before)
 
 
 def _store(org_id: int, events: list[Event], counted_at: list[datetime], now: datetime) -> set[int]:

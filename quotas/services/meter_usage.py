@@ -15,8 +15,8 @@ from django.db import connection
 from quotas.events import NEWEST, OLDEST
 from quotas.metering import DAY, EXACT_DIGITS, HOUR, Aggregation, Piece, cover, floor
 from quotas.models import Meter
-from quotas.services import usage
 from quotas.services.history import MAX_POINTS, Granularity
+from quotas.services.periods import current_period
 from quotas.services.rollup_sql import DIGEST
 from spoke.core.errors import InvalidInput, NotFound
 
@@ -240,7 +240,7 @@ def report_meters(
     """
     meters = list(Meter.objects.order_by("code")) if code is None else [meter_of(code=code)]
     if start is None:
-        start = usage.current_period(org_id=org_id, now=now).start
+        start = current_period(org_id=org_id, now=now).start
     end = end or now
     if not BEGINNING < start < end or end > now + 366 * DAY:
         raise InvalidInput("It must lie before `end`, and after 1970.", field="start")

@@ -11,6 +11,7 @@ from quotas.models import QuotaSettings, UsagePeriod
 from quotas.resources import LIMIT_FIELDS, UNITS, USAGE_FIELDS, Resource
 from quotas.services import flush, rate_limit, usage
 from quotas.services.limits import effective_limits
+from quotas.services.periods import current_period
 from quotas.services.plans import plan_of
 
 
@@ -44,7 +45,7 @@ def quota_overview(*, org_id: int, counted: Counted, now: datetime) -> dict[str,
     """Every limit in force, where it comes from, and what is used of it. Raises PlansMissing."""
     plan = plan_of(org_id=org_id)
     limits = effective_limits(org_id=org_id, now=now)
-    period = usage.current_period(org_id=org_id, now=now)
+    period = current_period(org_id=org_id, now=now)
     used = _used_of_limits(org_id, period, counted, now)
     settings = QuotaSettings.objects.filter(org_id=org_id).first()
     return {
@@ -70,7 +71,7 @@ def quota_overview(*, org_id: int, counted: Counted, now: datetime) -> dict[str,
 
 def usage_overview(*, org_id: int, counted: Counted, now: datetime) -> dict[str, Any]:
     """The current period's usage, and of each limit how much is used. Raises PlansMissing."""
-    period = usage.current_period(org_id=org_id, now=now)
+    period = current_period(org_id=org_id, now=now)
     limits = effective_limits(org_id=org_id, now=now)
     used = _used_of_limits(org_id, period, counted, now)
     return {

@@ -15,8 +15,9 @@ from orgs.context import Actor
 from orgs.services.audit import record_event
 from orgs.services.organizations import lock_organization, set_plan_tier
 from quotas.errors import PlansMissing
-from quotas.models import Plan, PlanAssignment, PlanCharge, PlanLimit, PlanPrice
+from quotas.models import Plan, PlanAssignment, PlanCharge, PlanLimit, PlanPrice, PlanTerm
 from quotas.resources import Resource
+from spoke.core.periods import Period
 
 # What an organization has that was never given a plan.
 DEFAULT_PLAN = "free"
@@ -190,6 +191,37 @@ def plan_of(*, org_id: int) -> Plan:
     return plan
 
 
+@dataclass(frozen=True)
+class Term:
+    """From `start` on the organization has this plan version."""
+
+    plan: Plan
+    start: datetime
+
+
+def plan_terms(*, org_id: int, period: Period) -> list[Term]:
+    """Which plan versions an organization has over a period, in order; the first from its start on.
+
+    Before anything was assigned it had the default plan: the version current at the period's start.
+    Raises PlansMissing when the catalogue was never seeded.
+    """
+    rows = PlanTerm.objects.select_related("plan").filter(org_id=org_id, start__lt=period.end)
+    rows = rows.order_by("start")
+    before = rows.filter(start__lte=period.start).last()
+    first = before.plan if before else _default_plan_at(period.start)
+    within = rows.filter(start__gt=period.start)
+    return [Term(first, period.start), *(Term(row.plan, row.start) for row in within)]
+
+
+def _default_plan_at(at: datetime) -> Plan:
+    versions = Plan.objects.filter(code=DEFAULT_PLAN)
+    of_then = versions.filter(created_at__lte=at).order_by("-version").first()
+    plan = of_then or versions.order_by("version").first()
+    if plan is None:
+        raise PlansMissing
+    return plan
+
+
 def assign_plan(*, org_id: int, plan: Plan, actor: Actor, now: datetime) -> PlanAssignment:
     """Gives an organization a plan version, at once; assigning the same again changes nothing.
 
@@ -203,6 +235,7 @@ def assign_plan(*, org_id: int, plan: Plan, actor: Actor, now: datetime) -> Plan
     assignment, _ = PlanAssignment.objects.update_or_create(
         org_id=org_id, defaults={"plan": plan, "assigned_at": now}
     )
+    PlanTerm.objects.update_or_create(org_id=org_id, start=now, defaults={"plan": plan})
     set_plan_tier(org_id=org_id, plan_tier=plan.code, now=now)
     record_event(
         org_id=org_id,

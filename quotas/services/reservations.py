@@ -23,7 +23,8 @@ from quotas.resources import GAUGES, Resource
 from quotas.services.budgets import within_budget
 from quotas.services.levels import RECORD_CHANGE, STOOD, STOOD_UNTIL_NOW
 from quotas.services.limits import EFFECTIVE, MAX_BIGINT, limit_and_block
-from quotas.services.usage import current_period, hour_of
+from quotas.services.periods import current_period
+from quotas.services.usage import hour_of
 from spoke.core.database import prepared_cursor
 
 # Whoever reserves or releases several things does it in this order.

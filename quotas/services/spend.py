@@ -9,8 +9,9 @@ from quotas.rating import Charge, rate_charge
 from quotas.resources import METERS, Resource
 from quotas.services.levels import average, integrals_over
 from quotas.services.limits import effective_limits
+from quotas.services.periods import current_period
 from quotas.services.plans import plan_of
-from quotas.services.usage import current_period, usage_of_period
+from quotas.services.usage import usage_of_period
 from spoke.core.periods import Period
 
 

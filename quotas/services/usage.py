@@ -9,14 +9,12 @@ from django.db import connection, transaction
 from quotas.models import PeriodUsage, UsageGauge, UsagePeriod
 from quotas.resources import METERS, Resource
 from quotas.services.levels import average, integrals_over, levels_at
-from spoke.core.periods import Period, period_containing
+from quotas.services.periods import MOMENT, current_period
+from spoke.core.periods import Period
 
-# Organizations without a subscription count by calendar months; any first of a month anchors them.
-CALENDAR = datetime(2000, 1, 1, tzinfo=UTC)
 # A period stays open this long after its end, for requests counted in it that are still on their way.
 CLOSE_GRACE = timedelta(minutes=15)
 MAX_BIGINT = 2**63 - 1
-MOMENT = timedelta(microseconds=1)
 
 ADD_METER = f"""
 WITH counted AS (
@@ -54,24 +52,6 @@ ON CONFLICT (org_id, resource, hour)
 def hour_of(at: datetime) -> datetime:
     """The start of the hour, in UTC, that holds a time."""
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-
-
-def calendar_period(at: datetime) -> Period:
-    """The calendar month, in UTC, that contains a time."""
-    return period_containing(anchor=CALENDAR, interval="month", at=at)
-
-
-def current_period(*, org_id: int, now: datetime) -> UsagePeriod:
-    """The organization's period that contains `now`; opened by whoever needs it first, once."""
-    periods = UsagePeriod.objects.for_org(org_id).filter(start__lte=now, end__gt=now)
-    period = periods.first()
-    if period is None:
-        month = calendar_period(now)
-        UsagePeriod.objects.bulk_create(
-            [UsagePeriod(org_id=org_id, start=month.start, end=month.end)], ignore_conflicts=True
-        )
-        period = periods.get()
-    return period
 
 
 def usage_of_period(*, period: UsagePeriod, now: datetime) -> dict[Resource, int]:

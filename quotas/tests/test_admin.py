@@ -12,7 +12,7 @@ from orgs.context import Actor
 from orgs.models import AuditEvent, Organization
 from quotas import models
 from quotas.resources import Resource
-from quotas.services import usage
+from quotas.services import periods, usage
 from quotas.services.alert_settings import change_alerts
 from quotas.services.alerts import fire
 from quotas.services.holds import place_hold
@@ -73,7 +73,7 @@ def rows(cast, give):
         now=NOW,
         email_me=False,
     )
-    period = usage.current_period(org_id=cast.org.pk, now=NOW)
+    period = periods.current_period(org_id=cast.org.pk, now=NOW)
     fire(
         org_id=cast.org.pk,
         period_id=period.pk,

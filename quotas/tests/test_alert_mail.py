@@ -17,7 +17,7 @@ from quotas.mail_tasks import send_alert
 from quotas.models import Alert, AlertOptOut
 from quotas.services import alert_mail
 from quotas.services.alerts import fire
-from quotas.services.usage import current_period
+from quotas.services.periods import current_period
 from quotas.tests.conftest import NOW
 from quotas.tests.threads import at_once
 from spoke.core import tenancy

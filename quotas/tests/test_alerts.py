@@ -24,8 +24,9 @@ from quotas.models import (
 from quotas.models.alert import OVERAGE
 from quotas.resources import Resource
 from quotas.services.alerts import evaluate_organization, fire, organizations_to_alert
+from quotas.services.periods import current_period
 from quotas.services.reservations import release, reserve
-from quotas.services.usage import current_period, record_meter
+from quotas.services.usage import record_meter
 from quotas.tests.conftest import NOW, override
 from quotas.tests.threads import at_once
 from spoke.core import tenancy

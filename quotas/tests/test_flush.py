@@ -12,7 +12,7 @@ from orgs.models import Organization
 from quotas import tasks
 from quotas.models import FlushedGeneration, PeriodUsage, UsageBucket, UsagePeriod
 from quotas.resources import Resource
-from quotas.services import flush, overview, usage
+from quotas.services import flush, overview, periods, usage
 from quotas.services.rate_limit import hit_organization
 from quotas.services.valkey import claimed_key, requests_key, shard_of
 from quotas.tests.conftest import NOW, flush_shard
@@ -229,7 +229,7 @@ def test_only_organizations_that_are_gone(committed_cast, redis):
 def test_what_comes_after_its_period_was_closed_counts_in_the_current_one(org_id):
     december = datetime(2026, 12, 1, 1, tzinfo=UTC)
     with tenancy.organization(org_id):
-        november = usage.current_period(org_id=org_id, now=NOW)
+        november = periods.current_period(org_id=org_id, now=NOW)
         usage.close_period(period_id=november.pk, org_id=org_id, now=december)
     served(org_id, 3)
     run(org_id, december)
@@ -244,7 +244,7 @@ def test_a_period_closes_after_the_flush_that_writes_into_it(org_id):
     """The flush holds the periods that it counts in: closing waits, and nothing is lost in between."""
     december = datetime(2026, 12, 1, 1, tzinfo=UTC)
     with tenancy.organization(org_id):
-        november = usage.current_period(org_id=org_id, now=NOW)
+        november = periods.current_period(org_id=org_id, now=NOW)
     served(org_id, 3)
 
     def work(index: int):
@@ -289,7 +289,7 @@ def test_pending_requests_are_seen_before_during_and_after_the_flush(org_id, mon
     def shown() -> int:
         counted = overview.read_counted(org_id=org_id, now=NOW)
         with tenancy.organization(org_id):
-            period = usage.current_period(org_id=org_id, now=NOW)
+            period = periods.current_period(org_id=org_id, now=NOW)
             found = overview.period_overview(
                 org_id=org_id, periods=[period], counted=counted, now=NOW
             )
@@ -318,6 +318,6 @@ def test_a_flush_between_the_two_readings_is_not_counted_twice(org_id):
     served(org_id, 2)
     run(org_id)
     with tenancy.organization(org_id):
-        period = usage.current_period(org_id=org_id, now=NOW)
+        period = periods.current_period(org_id=org_id, now=NOW)
         found = overview.period_overview(org_id=org_id, periods=[period], counted=counted, now=NOW)
     assert found[0]["api_requests_count"] == 5

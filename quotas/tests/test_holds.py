@@ -12,7 +12,7 @@ from quotas import tasks
 from quotas.errors import QuotaExceeded
 from quotas.models import BudgetAction, Hold, HoldState, PeriodUsage, UsageGauge
 from quotas.resources import Resource
-from quotas.services import usage
+from quotas.services import periods, usage
 from quotas.services.budgets import set_budget
 from quotas.services.holds import (
     KEPT,
@@ -50,7 +50,7 @@ def place(org_id, resource=JOBS, amount=3, now=NOW, lifetime=QUARTER):
 
 
 def jobs(org_id, at=NOW):
-    period = usage.current_period(org_id=org_id, now=at)
+    period = periods.current_period(org_id=org_id, now=at)
     return usage.usage_of_period(period=period, now=at)[JOBS]
 
 
@@ -128,7 +128,7 @@ def test_jobs_go_back_to_the_month_they_were_held_in_unless_it_is_closed(org_id)
     first, second = place(org_id, now=eve, lifetime=timedelta(hours=3)), place(org_id, now=eve)
     release_hold(org_id=org_id, hold_id=first.pk, now=december)
     assert (jobs(org_id, eve), jobs(org_id, december)) == (3, 0)
-    period = usage.current_period(org_id=org_id, now=eve)
+    period = periods.current_period(org_id=org_id, now=eve)
     assert usage.close_period(period_id=period.pk, org_id=org_id, now=december + timedelta(hours=1))
     assert expire_hold(org_id=org_id, hold_id=second.pk, now=december + timedelta(hours=2))
     assert PeriodUsage.objects.get(period=period, resource=JOBS).used == 3

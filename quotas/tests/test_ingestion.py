@@ -11,7 +11,7 @@ from django.db import connection
 
 from conftest import door
 from quotas.models import EventKey, PeriodUsage, UsageBucket, UsageEvent, UsagePeriod
-from quotas.services import ingestion, partitions, usage
+from quotas.services import ingestion, partitions, periods, usage
 from quotas.tests.conftest import NOW
 from quotas.tests.events import event, ingest
 from quotas.tests.threads import at_once
@@ -212,7 +212,7 @@ def test_compile_jobs_count_at_once_towards_the_limit(org_id):
     batch = [event("compile_jobs", 3), event("compile_jobs", 4, at=NOW - timedelta(hours=2))]
     ingest(org_id, *batch, event("artifact_downloads", 9))
     ingest(org_id, *batch)
-    period = usage.current_period(org_id=org_id, now=NOW)
+    period = periods.current_period(org_id=org_id, now=NOW)
     assert usage.usage_of_period(period=period, now=NOW)["compile_jobs"] == 7
     buckets = UsageBucket.objects.filter(org_id=org_id).order_by("hour")
     assert list(buckets.values_list("hour", "used")) == [
@@ -222,7 +222,7 @@ def test_compile_jobs_count_at_once_towards_the_limit(org_id):
 
 
 def test_late_events_count_in_their_period_until_it_is_closed(org_id):
-    november = usage.current_period(org_id=org_id, now=NOW)
+    november = periods.current_period(org_id=org_id, now=NOW)
     late = DECEMBER + timedelta(minutes=10)
     ingest(org_id, event("compile_jobs", 1, at=NOW), now=late)
     usage.close_period(period_id=november.pk, org_id=org_id, now=DECEMBER + usage.CLOSE_GRACE)

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from quotas.metering import time_weighted_average
 from quotas.models import GaugeChange, PeriodUsage, UsageGauge
 from quotas.resources import Resource
-from quotas.services import levels, usage
+from quotas.services import levels, periods, usage
 from quotas.services.reconciliation import reconcile_gauge
 from quotas.services.reservations import forget_subject, release, reserve
 from quotas.tests.conftest import override
@@ -122,7 +122,7 @@ def test_versions_of_all_modules_have_one_history(org_id):
 
 
 def test_closing_a_period_keeps_its_integral(org_id):
-    period = usage.current_period(org_id=org_id, now=MARCH.start)
+    period = periods.current_period(org_id=org_id, now=MARCH.start)
     take(org_id, 100, MARCH.start + 10 * DAY)
     # After the end and before the closing: of the next period.
     take(org_id, 900, MARCH.end)

@@ -13,7 +13,7 @@ from conftest import door
 from quotas import tasks
 from quotas.metering import time_weighted_average
 from quotas.models import RollupState, UsageEvent
-from quotas.services import rollups, usage
+from quotas.services import periods, rollups, usage
 from quotas.tests.conftest import NOW
 from quotas.tests.events import a_mixture, event, ingest, roll_up, snapshot, used
 from quotas.tests.threads import at_once
@@ -234,7 +234,7 @@ def test_late_events_change_the_open_period_and_after_its_close_the_next(org_id)
     roll_up()
     assert used(org_id, "compile_seconds", START, END) == 11
     with tenancy.organization(org_id):
-        period = usage.current_period(org_id=org_id, now=NOW)
+        period = periods.current_period(org_id=org_id, now=NOW)
         assert usage.close_period(period_id=period.pk, org_id=org_id, now=END + usage.CLOSE_GRACE)
     ingest(org_id, event("compile_seconds", 100, at=NOW), now=END + 3 * DAY)
     roll_up()

@@ -10,7 +10,7 @@ from conftest import door
 from quotas import tasks
 from quotas.models import PeriodUsage, UsageBucket, UsagePeriod
 from quotas.resources import Resource
-from quotas.services import usage
+from quotas.services import periods, usage
 from quotas.services.reservations import release, reserve
 from quotas.tests.conftest import NOW
 from quotas.tests.threads import at_once
@@ -26,7 +26,7 @@ def org_id(cast, plans):
     return cast.org.pk
 
 
-def periods(org_id):
+def stored_periods(org_id):
     rows = UsagePeriod.objects.filter(org_id=org_id).order_by("start")
     return list(rows.values_list("start", "end", "closed_at"))
 
@@ -36,19 +36,19 @@ def kept(period):
 
 
 def test_the_current_period_is_the_calendar_month_and_stored_once(org_id):
-    first = usage.current_period(org_id=org_id, now=NOW)
+    first = periods.current_period(org_id=org_id, now=NOW)
     assert (first.start, first.end, first.closed_at) == (NOVEMBER, DECEMBER, None)
-    assert usage.current_period(org_id=org_id, now=DECEMBER - timedelta(microseconds=1)) == first
-    following = usage.current_period(org_id=org_id, now=DECEMBER)
+    assert periods.current_period(org_id=org_id, now=DECEMBER - timedelta(microseconds=1)) == first
+    following = periods.current_period(org_id=org_id, now=DECEMBER)
     assert (following.start, following.end) == (DECEMBER, JANUARY)
-    assert len(periods(org_id)) == 2
+    assert len(stored_periods(org_id)) == 2
 
 
 def test_a_period_with_another_anchor_is_found(org_id):
     own = UsagePeriod.objects.create(
         org_id=org_id, start=NOW - timedelta(days=3), end=NOW + timedelta(days=3)
     )
-    assert usage.current_period(org_id=org_id, now=NOW) == own
+    assert periods.current_period(org_id=org_id, now=NOW) == own
 
 
 def test_many_at_once_open_one_period(committed_cast):
@@ -56,7 +56,7 @@ def test_many_at_once_open_one_period(committed_cast):
 
     def work(_: int) -> int:
         with tenancy.organization(org_id):
-            return usage.current_period(org_id=org_id, now=NOW).pk
+            return periods.current_period(org_id=org_id, now=NOW).pk
 
     ids, errors = at_once(8, work)
     assert errors == []
@@ -69,7 +69,7 @@ def test_usage_has_gauges_as_they_stand_and_meters_of_the_period(org_id):
     reserve(org_id=org_id, resource=Resource.VERSIONS, amount=3, now=NOW, subject=1)
     reserve(org_id=org_id, resource=Resource.VERSIONS, amount=1, now=NOW, subject=2)
     usage.record_meter(org_id=org_id, resource=Resource.COMPILE_JOBS, amount=4, at=NOW, now=NOW)
-    period = usage.current_period(org_id=org_id, now=NOW)
+    period = periods.current_period(org_id=org_id, now=NOW)
     assert usage.usage_of_period(period=period, now=NOW) == {
         Resource.MODULES: 2,
         Resource.VERSIONS: 4,
@@ -79,7 +79,7 @@ def test_usage_has_gauges_as_they_stand_and_meters_of_the_period(org_id):
     }
     assert usage.fullest_module(org_id=org_id) == 3
     # Gauges live through the turn of the period; meters restart.
-    following = usage.current_period(org_id=org_id, now=DECEMBER)
+    following = periods.current_period(org_id=org_id, now=DECEMBER)
     assert usage.usage_of_period(period=following, now=DECEMBER) == {
         Resource.MODULES: 2,
         Resource.VERSIONS: 4,
@@ -115,19 +115,19 @@ def test_what_comes_late_counts_in_its_period_until_that_is_closed(org_id):
     def count(at, now):
         usage.record_meter(org_id=org_id, resource=Resource.COMPILE_JOBS, amount=1, at=at, now=now)
 
-    november = usage.current_period(org_id=org_id, now=NOW)
+    november = periods.current_period(org_id=org_id, now=NOW)
     count(NOW, DECEMBER)
     assert kept(november) == {"compile_jobs": 1}
     assert usage.close_period(period_id=november.pk, org_id=org_id, now=DUE)
     count(NOW, DUE)
     assert kept(november)["compile_jobs"] == 1
-    assert kept(usage.current_period(org_id=org_id, now=DUE)) == {"compile_jobs": 1}
+    assert kept(periods.current_period(org_id=org_id, now=DUE)) == {"compile_jobs": 1}
     # The bucket says when it really was.
     assert UsageBucket.objects.get(org_id=org_id).used == 2
 
 
 def test_closing_keeps_the_levels_at_the_end_and_opens_the_next_once(org_id):
-    period = usage.current_period(org_id=org_id, now=NOW)
+    period = periods.current_period(org_id=org_id, now=NOW)
     reserve(org_id=org_id, resource=Resource.MODULES, amount=4, now=NOW)
     last = DECEMBER - timedelta(seconds=1)
     release(org_id=org_id, resource=Resource.MODULES, amount=1, now=last)
@@ -143,18 +143,18 @@ def test_closing_keeps_the_levels_at_the_end_and_opens_the_next_once(org_id):
     }
     assert usage.close_period(period_id=period.pk, org_id=org_id, now=DUE)
     assert kept(period) == expected
-    assert periods(org_id) == [(NOVEMBER, DECEMBER, DUE), (DECEMBER, JANUARY, None)]
+    assert stored_periods(org_id) == [(NOVEMBER, DECEMBER, DUE), (DECEMBER, JANUARY, None)]
     release(org_id=org_id, resource=Resource.MODULES, amount=2, now=DUE)
     again = usage.close_period(period_id=period.pk, org_id=org_id, now=DUE + timedelta(days=1))
     assert again is False
     assert kept(period) == expected
-    assert periods(org_id) == [(NOVEMBER, DECEMBER, DUE), (DECEMBER, JANUARY, None)]
+    assert stored_periods(org_id) == [(NOVEMBER, DECEMBER, DUE), (DECEMBER, JANUARY, None)]
     period.refresh_from_db()
     assert usage.usage_of_period(period=period, now=DUE)[Resource.MODULES] == 3
 
 
 def test_a_period_is_not_closed_before_its_grace_is_over(org_id):
-    period = usage.current_period(org_id=org_id, now=NOW)
+    period = periods.current_period(org_id=org_id, now=NOW)
     early = DUE - timedelta(microseconds=1)
     assert usage.close_period(period_id=period.pk, org_id=org_id, now=early) is False
     assert usage.due_periods(now=early) == []
@@ -166,19 +166,19 @@ def test_the_task_turns_every_due_period(committed_cast):
     organizations = (committed_cast.org.pk, committed_cast.other_org.pk)
     for org_id in organizations:
         with tenancy.organization(org_id):
-            usage.current_period(org_id=org_id, now=NOW)
+            periods.current_period(org_id=org_id, now=NOW)
     with time_machine.travel(DUE, tick=False):
         assert tasks.turn_due_periods() == 2
         assert tasks.turn_due_periods() == 0
     with door():
         for org_id in organizations:
-            assert periods(org_id) == [(NOVEMBER, DECEMBER, DUE), (DECEMBER, JANUARY, None)]
+            assert stored_periods(org_id) == [(NOVEMBER, DECEMBER, DUE), (DECEMBER, JANUARY, None)]
 
 
 def test_closing_at_once_closes_once(committed_cast):
     org_id = committed_cast.org.pk
     with tenancy.organization(org_id):
-        period = usage.current_period(org_id=org_id, now=NOW)
+        period = periods.current_period(org_id=org_id, now=NOW)
 
     def work(_: int) -> bool:
         with tenancy.organization(org_id):
