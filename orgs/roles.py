@@ -42,6 +42,8 @@ class Permission(StrEnum):
     ALERTS_WRITE = "alerts:write"
     BILLING_READ = "billing:read"
     BILLING_WRITE = "billing:write"
+    # What staff do to anybody's bills: make, void and credit invoices.
+    BILLING_MANAGE = "billing:manage"
 
 
 P = Permission
@@ -62,7 +64,7 @@ _TEAM = frozenset(
 )
 _ADMIN = _DEVELOPER | _TEAM
 _OWNER = _ADMIN | {P.BILLING_WRITE, P.ORG_CLOSE, P.ORG_TRANSFER}
-_STAFF = _VIEWER | _TEAM | {P.ORG_CLOSE, P.ORG_TRANSFER, P.QUOTAS_CHANGE}
+_STAFF = _VIEWER | _TEAM | {P.ORG_CLOSE, P.ORG_TRANSFER, P.QUOTAS_CHANGE, P.BILLING_MANAGE}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.OWNER: _OWNER,

@@ -40,6 +40,18 @@ app.conf.beat_schedule = {
         "schedule": crontab(minute="*/5"),
     },
     "resend-alerts": {"task": "quotas.tasks.resend_alerts", "schedule": crontab(minute="*/5")},
+    "turn-subscriptions": {
+        "task": "billing.tasks.turn_due_subscriptions",
+        "schedule": crontab(minute="*/5"),
+    },
+    "draft-invoices": {
+        "task": "billing.tasks.draft_due_invoices",
+        "schedule": crontab(minute="*/5"),
+    },
+    "finalize-invoices": {
+        "task": "billing.tasks.finalize_due_invoices",
+        "schedule": crontab(minute="*/5"),
+    },
     "expire-invitations": {
         "task": "orgs.tasks.expire_invitations",
         "schedule": crontab(minute="*/15"),

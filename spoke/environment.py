@@ -96,6 +96,12 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         13,
         "Whole months that single usage events are kept after the month of their receipt; at least 2.",
     ),
+    "INVOICE_SELLER": (
+        str,
+        "SPK",
+        "What invoice numbers begin with, as SPK-2026-000001; each seller counts by itself.",
+    ),
+    "INVOICE_DUE_DAYS": (int, 14, "Days in which an invoice is to be paid."),
 }
 
 env: Any = environ.Env(  # type: ignore[no-untyped-call]

@@ -133,6 +133,8 @@ PRINCIPAL_CACHE_SECONDS: int = env("PRINCIPAL_CACHE_SECONDS")
 QUOTA_WEB_PROCESSES: int = env("QUOTA_WEB_PROCESSES")
 # Less than two months would lose raw events that may still be sent again or recounted.
 USAGE_EVENT_RETENTION_MONTHS: int = max(env("USAGE_EVENT_RETENTION_MONTHS"), 2)
+INVOICE_SELLER = env("INVOICE_SELLER")
+INVOICE_DUE_DAYS = env("INVOICE_DUE_DAYS")
 
 
 def redis_database(number: int) -> str:
@@ -258,6 +260,8 @@ SPECTACULAR_SETTINGS = {
         "OrganizationStatusEnum": "orgs.models.OrganizationStatus",
         "InvitationStatusEnum": "orgs.models.InvitationStatus",
         "TokenStatusEnum": "orgs.models.TokenStatus",
+        "InvoiceStatusEnum": "billing.models.InvoiceStatus",
+        "SubscriptionStatusEnum": "billing.models.SubscriptionStatus",
         "TransferStatusEnum": "orgs.models.TransferStatus",
         "PeriodStatusEnum": ["open", "closed"],
         "BulkResultEnum": ["ok", "error"],

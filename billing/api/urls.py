@@ -4,12 +4,14 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, path
 
+from billing.api.invoices import InvoiceViewSet
+from billing.api.subscription import SubscriptionViewSet
 from billing.api.views import BillingViewSet, WebhookViewSet
 
 Actions = dict[str, str | Any]
 READ: Actions = {"get": "read"}
 SUBSCRIPTION: Actions = {
-    "get": "read",
+    "get": "retrieve",
     "post": "subscribe",
     "put": "subscribe",
     "patch": "subscribe",
@@ -17,15 +19,10 @@ SUBSCRIPTION: Actions = {
 PAYMENT_METHODS: Actions = {"get": "read", "post": "add_payment_method"}
 WRITE: Actions = {"post": "write"}
 _ORG: dict[str, Actions] = {
-    "subscription": SUBSCRIPTION,
     "subscription/cancel": {"post": "cancel"},
     "subscription/reactivate": WRITE,
     "subscription/preview": {"post": "subscribe"},
-    "invoices": READ,
-    "invoices/upcoming": READ,
-    "invoices/generate": WRITE,
-    "invoices/<id:invoice_id>": {"get": "read_invoice"},
-    "invoices/<id:invoice_id>/pdf": READ,
+    "invoices/<id:invoice_id>/pdf": {"get": "read_invoice"},
     "payment-methods": PAYMENT_METHODS,
     "payment-methods/setup-intent": WRITE,
     "payment-methods/<slug:payment_method>/default": {"put": "write"},
@@ -33,7 +30,18 @@ _ORG: dict[str, Actions] = {
     "billing/portal": WRITE,
     "billing/checkout": {"post": "subscribe"},
 }
+_INVOICES: dict[str, Actions] = {
+    "invoices": {"get": "list"},
+    "invoices/upcoming": {"get": "upcoming"},
+    "invoices/generate": {"post": "generate"},
+    "invoices/<id:invoice_id>": {"get": "retrieve"},
+}
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("orgs/<org:org>/subscription", SubscriptionViewSet.as_view(SUBSCRIPTION)),
+    *(
+        path(f"orgs/<org:org>/{address}", InvoiceViewSet.as_view(actions))
+        for address, actions in _INVOICES.items()
+    ),
     *(
         path(f"orgs/<org:org>/{address}", BillingViewSet.as_view(actions))
         for address, actions in _ORG.items()

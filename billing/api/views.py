@@ -1,4 +1,4 @@
-"""The billing endpoints: authorised as they will be, and honest that they are not there yet."""
+"""What needs Stripe: authorised as it will be, and honest that it is not there yet."""
 
 from typing import NoReturn
 
@@ -15,7 +15,7 @@ from spoke.core.schema import ProblemSerializer, problem_example
 from spoke.core.views import SpokeViewSet
 
 TAGS = ["Billing"]
-DETAIL = "Billing is not available in this version: nothing was changed and nothing is charged."
+DETAIL = "Payment by card is not available in this version: nothing was changed or charged."
 NOT_YET = {
     501: OpenApiResponse(ProblemSerializer, description="Not available in this version."),
 }
@@ -36,6 +36,7 @@ class BillingViewSet(OrgScopedViewSet):
     """Reads and writes of an organization's billing."""
 
     permissions = {
+        "retrieve": Permission.BILLING_READ,
         "read": Permission.BILLING_READ,
         "read_invoice": Permission.BILLING_READ,
         "write": Permission.BILLING_WRITE,
@@ -51,8 +52,8 @@ class BillingViewSet(OrgScopedViewSet):
 
     @extend_schema(
         tags=TAGS,
-        summary="Read an invoice",
-        operation_id="orgs_invoice_retrieve",
+        summary="Read an invoice as PDF",
+        operation_id="orgs_invoice_pdf",
         responses=NOT_YET,
         examples=[EXAMPLE],
     )

@@ -18,9 +18,7 @@ seconds = st.integers(0, MONTH.length // timedelta(seconds=1))
 
 
 def change(old, new, at, **more):
-    return prorate_change(
-        old_minor=old, new_minor=new, period=MONTH, at=at, currency="usd", **more
-    )
+    return prorate_change(old_minor=old, new_minor=new, period=MONTH, at=at, currency="usd", **more)
 
 
 def test_ten_dollars_to_twenty_half_way():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from quotas.models import PlanCharge
+from quotas.models import PeriodUsage, Plan, PlanCharge, UsagePeriod
 from quotas.rating import Charge, rate_charge
 from quotas.resources import METERS, Resource
 from quotas.services.levels import average, integrals_over
@@ -17,12 +17,17 @@ from spoke.core.periods import Period
 
 @dataclass(frozen=True)
 class OverageLine:
-    """`quantity` and `included` are in the charge's units, `amount_minor` in minor units."""
+    """`quantity` and `included` are in the charge's units, each at `unit_amount` major units.
+
+    `precise` is what it costs in major units, `amount_minor` the same rounded to minor units.
+    """
 
     resource: Resource
     unit: str
     quantity: Decimal
     included: Decimal
+    unit_amount: Decimal
+    precise: Decimal
     amount_minor: int
 
 
@@ -49,26 +54,42 @@ def current_spend(*, org_id: int, currency: str, now: datetime) -> Spend:
     """The overage of the current period: meters as counted, storage as if its level stayed.
 
     Storage is billed by its average over the whole period, so what it costs is known in advance as
-    long as nothing changes. Resources under an override are not billed: their limit is hard. Requests
-    that are not flushed yet are missing. Raises PlansMissing before seeding.
+    long as nothing changes. Requests that are not flushed yet are missing. Raises PlansMissing before
+    seeding.
     """
     period = current_period(org_id=org_id, now=now)
-    limits = effective_limits(org_id=org_id, now=now)
-    charges = PlanCharge.objects.filter(plan=plan_of(org_id=org_id), currency=currency)
+    return spend_of(period=period, plan=plan_of(org_id=org_id), currency=currency, now=now)
+
+
+def spend_of(*, period: UsagePeriod, plan: Plan, currency: str, now: datetime) -> Spend:
+    """The overage of a period at a plan's charges, as far as it is known now.
+
+    Resources under an override are not billed: their limit is hard.
+    """
+    limits = effective_limits(org_id=period.org_id, now=now)
     used = usage_of_period(period=period, now=now)
-    over = Period(period.start, period.end)
-    storage = integrals_over(org_id=org_id, period=over)[Resource.STORAGE]
+    storage = _average_storage(period)
     lines = []
-    for charge in charges.order_by("resource"):
+    for charge in PlanCharge.objects.filter(plan=plan, currency=currency).order_by("resource"):
         resource = Resource(charge.resource)
         # The override of requests is of another thing: how many an hour.
         if limits[resource].source == "override" and resource is not Resource.API_REQUESTS:
             continue
-        quantity = Decimal(used[resource])
-        if resource not in METERS:
-            quantity = average(storage, over.length)
+        quantity = Decimal(used[resource]) if resource in METERS else storage
         lines.append(_rated(charge, resource, quantity))
     return Spend(period.start, period.end, currency, lines)
+
+
+def _average_storage(period: UsagePeriod) -> Decimal:
+    """In bytes over the whole period: of one that is closed as it was kept, else by the changes."""
+    over = Period(period.start, period.end)
+    integral = None
+    if period.closed_at is not None:
+        kept = PeriodUsage.objects.filter(period=period, resource=Resource.STORAGE)
+        integral = kept.values_list("integral", flat=True).first()
+    if integral is None:
+        integral = integrals_over(org_id=period.org_id, period=over)[Resource.STORAGE]
+    return average(integral, over.length)
 
 
 def _rated(charge: PlanCharge, resource: Resource, quantity: Decimal) -> OverageLine:
@@ -80,4 +101,7 @@ def _rated(charge: PlanCharge, resource: Resource, quantity: Decimal) -> Overage
         included=included,
         currency=charge.currency,
     )
-    return OverageLine(resource, charge.unit, units, included, rate_charge(rule, units).minor)
+    rated = rate_charge(rule, units)
+    return OverageLine(
+        resource, charge.unit, units, included, charge.unit_amount, rated.precise, rated.minor
+    )

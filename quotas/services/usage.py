@@ -12,8 +12,8 @@ from quotas.services.levels import average, integrals_over, levels_at
 from quotas.services.periods import MOMENT, current_period
 from spoke.core.periods import Period
 
-# A period stays open this long after its end, for requests counted in it that are still on their way.
-CLOSE_GRACE = timedelta(minutes=15)
+# A period stays open this long after its end, for events and requests that are still on their way.
+CLOSE_GRACE = timedelta(hours=1)
 MAX_BIGINT = 2**63 - 1
 
 ADD_METER = f"""

@@ -34,6 +34,7 @@ MODELS = [
     models.PeriodUsage,
     models.UsageBucket,
     models.GaugeChange,
+    models.PlanTerm,
     models.Budget,
     models.Hold,
     models.FlushedGeneration,

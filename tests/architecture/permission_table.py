@@ -65,7 +65,7 @@ _ORG = {
     "/orgs/<org:org>/subscription/preview": {"POST": PAYER},
     "/orgs/<org:org>/invoices": {"GET": TEAM},
     "/orgs/<org:org>/invoices/upcoming": {"GET": TEAM},
-    "/orgs/<org:org>/invoices/generate": {"POST": PAYER},
+    "/orgs/<org:org>/invoices/generate": {"POST": "staff"},
     "/orgs/<org:org>/invoices/<id:invoice_id>": {"GET": TEAM},
     "/orgs/<org:org>/invoices/<id:invoice_id>/pdf": {"GET": TEAM},
     "/orgs/<org:org>/payment-methods": {"GET": TEAM, "POST": PAYER},

@@ -16,6 +16,7 @@ GLOBAL = {
     "quotas_plancharge": "the public catalogue",
     "quotas_meter": "the public catalogue of meters",
     "quotas_rollupstate": "how far the rollup of all has come; holds no tenant data",
+    "billing_numbersequence": "numbers follow each other over all organizations",
     "quotas_flushedgeneration": "spans organizations; holds no tenant data",
 }
 # The root of a tenant: its own id is the org_id.

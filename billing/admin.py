@@ -1,0 +1,214 @@
+"""The admin of subscriptions and invoices. Whatever changes goes through a service."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms import IntegerField, ModelForm
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin, TabularInline
+
+from billing import models
+from billing.models import Invoice, InvoiceStatus, Subscription
+from billing.services import invoicing, subscriptions
+from orgs.admin import actor_of
+from spoke.core.admin import ReadOnly
+from spoke.core.errors import DomainError
+
+AMOUNTS = ("quantity", "unit", "included", "unit_amount", "amount_minor")
+
+
+def change_each(request: HttpRequest, rows: QuerySet[Any], change: Callable[[Any], object]) -> None:
+    """Runs a service on each row and says what became of it."""
+    for row in rows:
+        try:
+            change(row)
+        except DomainError as error:
+            messages.error(request, f"{row}: {error.detail}")
+        else:
+            messages.success(request, f"{row}: done.")
+
+
+class LineInline(ReadOnly, TabularInline):  # type: ignore[misc]
+    model = models.InvoiceLine
+    fields = ("position", "description", "start", "end", *AMOUNTS)
+    ordering = ("position",)
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """Documents. How they were settled is told by the actions of the list."""
+
+    list_display = ("__str__", "billed_to", "status", "total_minor", "currency", "period_start")
+    list_filter = ("status", "currency", "period_start")
+    search_fields = ("number", "bill_to__name", "=org__id")
+    ordering = ("-period_start", "-id")
+    # Its organization may be gone: the document says whom it was for.
+    exclude = ("org",)
+    inlines = (LineInline,)
+    actions = ("mark_paid", "void", "give_up")
+    show_full_result_count = False
+
+    @admin.display(description="to")
+    def billed_to(self, invoice: Invoice) -> str:
+        """The organization's name then."""
+        return str(invoice.bill_to.get("name", ""))
+
+    @admin.action(description="Mark as paid", permissions=["act"])
+    def mark_paid(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
+        self._settle(request, queryset, InvoiceStatus.PAID)
+
+    @admin.action(description="Void: it was wrong", permissions=["act"])
+    def void(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
+        self._settle(request, queryset, InvoiceStatus.VOID)
+
+    @admin.action(description="Give up: it will not be paid", permissions=["act"])
+    def give_up(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
+        self._settle(request, queryset, InvoiceStatus.UNCOLLECTIBLE)
+
+    def _settle(
+        self, request: HttpRequest, queryset: QuerySet[Invoice], status: InvoiceStatus
+    ) -> None:
+        actor, now = actor_of(request), timezone.now()
+        change_each(
+            request,
+            queryset,
+            lambda invoice: invoicing.settle_invoice(
+                org_id=invoice.org_id, invoice_id=invoice.pk, status=status, actor=actor, now=now
+            ),
+        )
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change invoices in the admin may settle them."""
+        return request.user.has_perm("billing.change_invoice")
+
+
+class SubscriptionForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Of a new subscription also the days of its trial."""
+
+    trial_days = IntegerField(min_value=0, max_value=730, initial=0, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        if self.errors:
+            return data
+        row = self.instance
+        try:
+            if row.pk is None:
+                subscriptions.check_start(
+                    org_id=data["org"].pk,
+                    plan=data["plan"],
+                    interval=data["interval"],
+                    currency=data["currency"],
+                )
+            else:
+                subscriptions.price_of(data["plan"], row.interval, row.currency)
+        except DomainError as error:
+            self.add_error("plan", error.detail)
+        return data
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ModelAdmin):
+    """Subscriptions that are collected by hand: add one here, and end it by the actions of the list."""
+
+    list_display = (
+        *("org", "plan", "interval", "currency", "status"),
+        *("current_period_end", "cancel_at_period_end"),
+    )
+    list_filter = ("status", "plan__code", "interval", "currency")
+    list_select_related = ("org", "plan")
+    search_fields = ("org__name", "org__display_name")
+    autocomplete_fields = ("org",)
+    ordering = ("-id",)
+    actions = ("cancel_at_end", "cancel_now", "reactivate")
+    form = SubscriptionForm
+    TERMS: ClassVar[tuple[str, ...]] = ("org", "interval", "currency")
+    STATE: ClassVar[tuple[str, ...]] = (
+        *("status", "pending_plan", "started_at", "trial_end", "current_period_start"),
+        *("current_period_end", "cancel_at_period_end", "canceled_at", "ended_at"),
+    )
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        more = self.STATE if obj else ("trial_days",)
+        return ("org", "plan", "interval", "currency", *more)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*self.TERMS, *self.STATE) if obj else ()
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        ended = obj is not None and obj.ended_at is not None
+        return not ended and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            subscriptions.change_plan(
+                org_id=obj.org_id, plan=obj.plan, actor=actor_of(request), now=timezone.now()
+            )
+            return
+        done = subscriptions.start_subscription(
+            org_id=obj.org_id,
+            plan=obj.plan,
+            interval=obj.interval,
+            currency=obj.currency,
+            actor=actor_of(request),
+            now=timezone.now(),
+            trial_days=form.cleaned_data.get("trial_days") or 0,
+        )
+        obj.pk = done.pk
+
+    @admin.action(description="Cancel at the end of what is paid for", permissions=["act"])
+    def cancel_at_end(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        self._cancel(request, queryset, immediately=False)
+
+    @admin.action(description="Cancel now", permissions=["act"])
+    def cancel_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        self._cancel(request, queryset, immediately=True)
+
+    @admin.action(description="Take a cancellation back", permissions=["act"])
+    def reactivate(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
+        actor, now = actor_of(request), timezone.now()
+        change_each(
+            request,
+            queryset,
+            lambda row: subscriptions.reactivate_subscription(
+                org_id=row.org_id, actor=actor, now=now
+            ),
+        )
+
+    def _cancel(
+        self, request: HttpRequest, queryset: QuerySet[Subscription], *, immediately: bool
+    ) -> None:
+        actor, now = actor_of(request), timezone.now()
+        change_each(
+            request,
+            queryset,
+            lambda row: subscriptions.cancel_subscription(
+                org_id=row.org_id, immediately=immediately, actor=actor, now=now
+            ),
+        )
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change subscriptions in the admin may end them."""
+        return request.user.has_perm("billing.change_subscription")
+
+
+@admin.register(models.InvoiceLine)
+class InvoiceLineAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("invoice", "position", "description", *AMOUNTS)
+    list_filter = ("kind", "resource")
+    list_select_related = ("invoice",)
+    exclude = ("org",)
+    ordering = ("-invoice_id", "position")
+    show_full_result_count = False
+
+
+@admin.register(models.NumberSequence)
+class NumberSequenceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("seller", "year", "last")
+    ordering = ("-year", "seller")

@@ -1,0 +1,163 @@
+"""Invoices: drafts that are rated anew, and then documents that never change.
+
+They are kept when an organization is purged, as the law asks: no foreign key ties them to it, and they
+carry whom they were made out to.
+"""
+
+from django.db import models
+from django.db.models import F, Q
+
+
+class InvoiceStatus(models.TextChoices):
+    """Where an invoice stands."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    PAID = "paid"
+    VOID = "void"
+    UNCOLLECTIBLE = "uncollectible"
+
+
+# From where to where an invoice may go.
+TRANSITIONS: dict[InvoiceStatus, frozenset[InvoiceStatus]] = {
+    InvoiceStatus.DRAFT: frozenset({InvoiceStatus.OPEN, InvoiceStatus.PAID}),
+    InvoiceStatus.OPEN: frozenset(
+        {InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE}
+    ),
+    InvoiceStatus.UNCOLLECTIBLE: frozenset({InvoiceStatus.PAID, InvoiceStatus.VOID}),
+    InvoiceStatus.PAID: frozenset(),
+    InvoiceStatus.VOID: frozenset(),
+}
+
+
+class LineKind(models.TextChoices):
+    """What a line is for."""
+
+    BASE = "base"
+    PRORATION = "proration"
+    OVERAGE = "overage"
+
+
+class NumberSequence(models.Model):
+    """The last number given in a year, by seller. Whoever takes the next holds the row."""
+
+    seller = models.CharField(max_length=16)
+    year = models.PositiveSmallIntegerField()
+    last = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["seller", "year"], name="billing_numbersequence_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seller}-{self.year}: {self.last}"
+
+
+class InvoiceQuerySet(models.QuerySet["Invoice"]):
+    def for_org(self, org_id: int) -> "InvoiceQuerySet":
+        return self.filter(org_id=org_id)
+
+    def issued(self) -> "InvoiceQuerySet":
+        """All but drafts."""
+        return self.exclude(status=InvoiceStatus.DRAFT)
+
+
+class Invoice(models.Model):
+    """What one period costs an organization, in minor units; one invoice a period.
+
+    Once it is no draft the database refuses to change anything but its status and how it was settled.
+    """
+
+    org = models.ForeignKey(
+        "orgs.Organization", models.DO_NOTHING, related_name="+", db_constraint=False
+    )
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    number = models.CharField(max_length=32, null=True, unique=True)
+    status = models.CharField(
+        max_length=16, choices=InvoiceStatus.choices, default=InvoiceStatus.DRAFT
+    )
+    currency = models.CharField(max_length=3)
+    total_minor = models.BigIntegerField(default=0)
+    # Whom it is made out to: name, display_name and email of the organization then.
+    bill_to = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    finalized_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    # Who marked it paid, void or uncollectible, and why.
+    settled_by = models.CharField(max_length=255, blank=True)
+    settlement_note = models.CharField(max_length=500, blank=True)
+
+    objects = InvoiceQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["org", "period_start"], name="billing_invoice_one_a_period"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=InvoiceStatus.values), name="billing_invoice_status"
+            ),
+            models.CheckConstraint(
+                condition=Q(status=InvoiceStatus.DRAFT, number__isnull=True)
+                | (~Q(status=InvoiceStatus.DRAFT) & Q(number__isnull=False)),
+                name="billing_invoice_number",
+            ),
+            models.CheckConstraint(
+                condition=Q(period_end__gt=F("period_start")), name="billing_invoice_forward"
+            ),
+            models.CheckConstraint(condition=Q(total_minor__gte=0), name="billing_invoice_total"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["period_end"],
+                condition=Q(status=InvoiceStatus.DRAFT),
+                name="billing_invoice_drafts",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.number or f"draft {self.pk}"
+
+
+class InvoiceLine(models.Model):
+    """A line: so much for so many units, rounded once. Its invoice's total is the sum of its lines."""
+
+    org = models.ForeignKey(
+        "orgs.Organization",
+        models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    invoice = models.ForeignKey(Invoice, models.CASCADE, related_name="lines")
+    position = models.PositiveSmallIntegerField()
+    kind = models.CharField(max_length=16, choices=LineKind.choices)
+    description = models.CharField(max_length=255)
+    resource = models.CharField(max_length=16, blank=True)
+    start = models.DateTimeField()
+    end = models.DateTimeField()
+    unit = models.CharField(max_length=32, blank=True)
+    quantity = models.DecimalField(max_digits=60, decimal_places=12)
+    included = models.DecimalField(max_digits=60, decimal_places=12, default=0)
+    # In major units, as is the exact amount; what is owed is in minor units.
+    unit_amount = models.DecimalField(max_digits=36, decimal_places=12)
+    precise_amount = models.DecimalField(max_digits=60, decimal_places=24)
+    amount_minor = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["invoice", "position"], name="billing_invoiceline_position"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=LineKind.values), name="billing_invoiceline_kind"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.description}: {self.amount_minor}"

@@ -1,0 +1,214 @@
+"""Subscriptions that are collected by hand: started, changed and ended by staff.
+
+A plan's limits hold from the same moment on. Starting and ending begin a new period of usage; a change
+of plan keeps it and is prorated on its invoice.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db.models import F
+
+from billing.models import Subscription, SubscriptionStatus
+from orgs.context import SYSTEM, Actor
+from orgs.services.audit import record_event
+from orgs.services.organizations import lock_organization
+from quotas.models import Plan, PlanPrice
+from quotas.services.periods import restart_period
+from quotas.services.plans import DEFAULT_PLAN, assign_plan
+from spoke.core import tenancy
+from spoke.core.errors import Conflict, InvalidInput, NotFound
+from spoke.core.periods import Interval, period_containing
+
+
+def live_subscription(*, org_id: int) -> Subscription | None:
+    """The subscription that has not ended."""
+    rows = Subscription.objects.select_related("plan", "pending_plan")
+    return rows.filter(org_id=org_id, ended_at__isnull=True).first()
+
+
+def start_subscription(
+    *,
+    org_id: int,
+    plan: Plan,
+    interval: Interval,
+    currency: str,
+    actor: Actor,
+    now: datetime,
+    trial_days: int = 0,
+) -> Subscription:
+    """The organization has the plan from now on, and its months or years are counted from here.
+
+    With a trial they are counted from its end, and nothing before is billed. Must run in a transaction.
+    Raises Conflict where a subscription is live, and InvalidInput for a plan without such a price.
+    """
+    lock_organization(org_id)
+    check_start(org_id=org_id, plan=plan, interval=interval, currency=currency)
+    trial_end = now + timedelta(days=trial_days) if trial_days else None
+    anchor = trial_end or now
+    end = trial_end or period_containing(anchor=anchor, interval=interval, at=now).end
+    subscription = Subscription.objects.create(
+        org_id=org_id,
+        plan=plan,
+        status=SubscriptionStatus.TRIALING if trial_end else SubscriptionStatus.ACTIVE,
+        interval=interval,
+        currency=currency,
+        anchor=anchor,
+        started_at=now,
+        trial_end=trial_end,
+        current_period_start=now,
+        current_period_end=end,
+        updated_at=now,
+    )
+    restart_period(org_id=org_id, anchor=anchor, now=now)
+    assign_plan(org_id=org_id, plan=plan, actor=actor, now=now)
+    _record(subscription, actor, "subscription.started", now)
+    return subscription
+
+
+def check_start(*, org_id: int, plan: Plan, interval: str, currency: str) -> None:
+    """Raises what starting such a subscription now would."""
+    if live_subscription(org_id=org_id) is not None:
+        raise Conflict("There is a subscription already: change it.", code="subscription_exists")
+    price_of(plan, interval, currency)
+
+
+def change_plan(*, org_id: int, plan: Plan, actor: Actor, now: datetime) -> Subscription:
+    """A dearer plan holds at once, a cheaper one from the end of what is paid for.
+
+    Asking for the plan in force takes a pending change back. Must run in a transaction. Raises NotFound
+    without a live subscription, and InvalidInput for a plan without a price in its currency.
+    """
+    subscription = _locked(org_id)
+    interval, currency = subscription.interval, subscription.currency
+    new = price_of(plan, interval, currency)
+    old = price_of(subscription.plan, interval, currency)
+    if plan.pk == subscription.plan_id:
+        subscription.pending_plan = None
+    elif new >= old:
+        subscription.plan, subscription.pending_plan = plan, None
+        assign_plan(org_id=org_id, plan=plan, actor=actor, now=now)
+    else:
+        subscription.pending_plan = plan
+    _save(subscription, now)
+    _record(subscription, actor, "subscription.changed", now)
+    return subscription
+
+
+def cancel_subscription(
+    *, org_id: int, immediately: bool, actor: Actor, now: datetime
+) -> Subscription:
+    """It ends now, or with what is paid for; then the organization has the default plan.
+
+    Must run in a transaction. Raises NotFound without a live subscription.
+    """
+    subscription = _locked(org_id)
+    subscription.canceled_at = subscription.canceled_at or now
+    if immediately:
+        return _end(subscription, actor, now)
+    subscription.cancel_at_period_end = True
+    _save(subscription, now)
+    _record(subscription, actor, "subscription.cancel_requested", now)
+    return subscription
+
+
+def reactivate_subscription(*, org_id: int, actor: Actor, now: datetime) -> Subscription:
+    """A cancellation that has not come into force is taken back; without one nothing changes.
+
+    Must run in a transaction. Raises NotFound without a live subscription.
+    """
+    subscription = _locked(org_id)
+    if not subscription.cancel_at_period_end:
+        return subscription
+    subscription.cancel_at_period_end, subscription.canceled_at = False, None
+    _save(subscription, now)
+    _record(subscription, actor, "subscription.reactivated", now)
+    return subscription
+
+
+def due_subscriptions(*, now: datetime) -> list[int]:
+    """The organizations whose subscription has come to the end of a month, year or trial."""
+    with tenancy.all_organizations(reason="find subscriptions to renew"):
+        due = Subscription.objects.filter(ended_at__isnull=True, current_period_end__lte=now)
+        return list(due.order_by("current_period_end").values_list("org_id", flat=True))
+
+
+def turn_subscription(*, org_id: int, now: datetime) -> bool:
+    """What was due at the end of the current month, year or trial has happened, as of that end, once.
+
+    It ends, takes its pending plan, or goes on. Says whether anything was due. One step a call: a
+    subscription that is several months behind is found again. Must run in a transaction.
+    """
+    lock_organization(org_id)
+    subscription = live_subscription(org_id=org_id)
+    if subscription is None or subscription.current_period_end > now:
+        return False
+    at = subscription.current_period_end
+    if subscription.cancel_at_period_end:
+        _end(subscription, SYSTEM, at)
+        return True
+    if subscription.pending_plan is not None:
+        subscription.plan, subscription.pending_plan = subscription.pending_plan, None
+        assign_plan(org_id=org_id, plan=subscription.plan, actor=SYSTEM, now=at)
+    interval: Interval = "year" if subscription.interval == "year" else "month"
+    following = period_containing(anchor=subscription.anchor, interval=interval, at=at)
+    subscription.status = SubscriptionStatus.ACTIVE
+    subscription.current_period_start, subscription.current_period_end = at, following.end
+    _save(subscription, now)
+    _record(subscription, SYSTEM, "subscription.renewed", now)
+    return True
+
+
+def _end(subscription: Subscription, actor: Actor, at: datetime) -> Subscription:
+    subscription.status, subscription.ended_at = SubscriptionStatus.CANCELED, at
+    subscription.canceled_at = subscription.canceled_at or at
+    subscription.pending_plan = None
+    _save(subscription, at)
+    restart_period(org_id=subscription.org_id, anchor=None, now=at)
+    default = Plan.objects.current().get(code=DEFAULT_PLAN)
+    assign_plan(org_id=subscription.org_id, plan=default, actor=actor, now=at)
+    _record(subscription, actor, "subscription.ended", at)
+    return subscription
+
+
+def _locked(org_id: int) -> Subscription:
+    lock_organization(org_id)
+    subscription = live_subscription(org_id=org_id)
+    if subscription is None:
+        raise NotFound("There is no subscription.", code="no_subscription")
+    return subscription
+
+
+def price_of(plan: Plan, interval: str, currency: str) -> int:
+    """The plan's base price, in minor units. Raises InvalidInput for one that has none."""
+    prices = PlanPrice.objects.filter(plan=plan, interval=interval, currency=currency)
+    price = prices.values_list("amount_minor", flat=True).first()
+    if not price:
+        raise InvalidInput(
+            f"The plan {plan.code} has no price by {interval} in {currency}.", field="plan"
+        )
+    return price
+
+
+def _save(subscription: Subscription, now: datetime) -> None:
+    subscription.updated_at = now
+    subscription.revision = F("revision") + 1
+    subscription.save()
+    subscription.refresh_from_db(fields=["revision"])
+
+
+def _record(subscription: Subscription, actor: Actor, action: str, now: datetime) -> None:
+    pending = subscription.pending_plan
+    record_event(
+        org_id=subscription.org_id,
+        actor=actor,
+        action=action,
+        now=now,
+        target=("subscription", subscription.pk),
+        data={
+            "plan": str(subscription.plan),
+            "interval": subscription.interval,
+            "currency": subscription.currency,
+            "pending_plan": str(pending) if pending else None,
+            "current_period_end": subscription.current_period_end.isoformat(),
+        },
+    )

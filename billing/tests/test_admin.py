@@ -1,0 +1,87 @@
+"""Staff keep subscriptions and invoices by hand, in the admin."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.models import Invoice, Subscription
+from billing.tests.conftest import plan, work_through
+from conftest import door
+from orgs.models import AuditEvent
+
+SUBSCRIPTIONS, INVOICES = "/admin/billing/subscription/", "/admin/billing/invoice/"
+
+
+@pytest.fixture
+def staff(cast, plans) -> Client:
+    cast.staff.is_superuser = True
+    cast.staff.save()
+    client = Client()
+    client.force_login(cast.staff, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def add(staff, org_id, code="pro", **more):
+    return staff.post(
+        f"{SUBSCRIPTIONS}add/",
+        {
+            "org": org_id,
+            "plan": plan(code).pk,
+            "interval": "month",
+            "currency": "usd",
+            "trial_days": 0,
+        }
+        | more,
+    )
+
+
+def act(client, url, action, *rows):
+    return client.post(
+        url, {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True
+    )
+
+
+def test_a_subscription_is_added_changed_and_ended(staff, org_id):
+    assert add(staff, org_id).status_code == 302
+    with door():
+        row = Subscription.objects.get()
+        assert (row.plan.code, row.status) == ("pro", "active")
+        assert AuditEvent.objects.filter(action="subscription.started").count() == 1
+    again = add(staff, org_id, "enterprise")
+    assert b"There is a subscription already" in again.content
+    change = f"{SUBSCRIPTIONS}{row.pk}/change/"
+    assert staff.get(change).status_code == 200
+    assert staff.post(change, {"plan": plan("enterprise").pk}).status_code == 302
+    refused = staff.post(change, {"plan": plan("custom").pk})
+    assert b"has no price by month in usd" in refused.content
+    with door():
+        assert Subscription.objects.get().plan.code == "enterprise"
+    assert b"done" in act(staff, SUBSCRIPTIONS, "cancel_at_end", row).content
+    with door():
+        assert Subscription.objects.get().cancel_at_period_end is True
+    act(staff, SUBSCRIPTIONS, "reactivate", row)
+    act(staff, SUBSCRIPTIONS, "cancel_now", row)
+    with door():
+        ended = Subscription.objects.get()
+    assert (ended.status, ended.cancel_at_period_end) == ("canceled", False)
+    assert b"There is no subscription" in act(staff, SUBSCRIPTIONS, "cancel_now", row).content
+
+
+def test_an_invoice_is_settled_once(staff, subscribe, org_id):
+    start = timezone.now() - timedelta(days=40)
+    subscribe("pro", now=start)
+    work_through(org_id, timezone.now())
+    with door():
+        row = Invoice.objects.exclude(number=None).get()
+    for page in (INVOICES, f"{INVOICES}{row.pk}/change/", "/admin/billing/invoiceline/"):
+        assert staff.get(page).status_code == 200
+    assert staff.get("/admin/billing/numbersequence/").status_code == 200
+    assert b"done" in act(staff, INVOICES, "mark_paid", row).content
+    assert b"does not become void" in act(staff, INVOICES, "void", row).content
+    assert b"does not become uncollectible" in act(staff, INVOICES, "give_up", row).content
+    with door():
+        paid = Invoice.objects.get(pk=row.pk)
+    assert paid.status == "paid"
+    assert "staff" in paid.settled_by
