@@ -174,6 +174,14 @@ call 200 GET "/orgs/$ORG/quotas/reservations"
 call 200 GET "/orgs/$ORG/usage"
 expect 'a["compile_jobs_count"]' 4
 
+heading "What this month comes to"
+call 200 GET "/orgs/$ORG/invoices/upcoming"
+expect 'a["currency"], a["amount_cents"], a["lines"]' "('usd', 0, [])"
+call 200 GET "/orgs/$ORG/invoices"
+expect 'a["results"]' "[]"
+call 404 GET "/orgs/$ORG/subscription"
+expect 'a["code"]' no_subscription
+
 heading "Alerts of usage, and a budget for overage"
 call 200 GET "/orgs/$ORG/alerts"
 call 200 PUT "/orgs/$ORG/alerts" '{"thresholds": {"modules": [75, 100]}}'

@@ -6,10 +6,11 @@ of plan keeps it and is prorated on its invoice.
 
 from datetime import datetime, timedelta
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from billing.models import Subscription, SubscriptionStatus
 from orgs.context import SYSTEM, Actor
+from orgs.models import OrganizationStatus
 from orgs.services.audit import record_event
 from orgs.services.organizations import lock_organization
 from quotas.models import Plan, PlanPrice
@@ -126,23 +127,30 @@ def reactivate_subscription(*, org_id: int, actor: Actor, now: datetime) -> Subs
 
 
 def due_subscriptions(*, now: datetime) -> list[int]:
-    """The organizations whose subscription has come to the end of a month, year or trial."""
+    """Whose subscription has come to the end of a month, year or trial, or who has closed."""
+    over = Q(current_period_end__lte=now) | Q(org__status=OrganizationStatus.CLOSED)
     with tenancy.all_organizations(reason="find subscriptions to renew"):
-        due = Subscription.objects.filter(ended_at__isnull=True, current_period_end__lte=now)
+        due = Subscription.objects.filter(over, ended_at__isnull=True)
         return list(due.order_by("current_period_end").values_list("org_id", flat=True))
 
 
 def turn_subscription(*, org_id: int, now: datetime) -> bool:
     """What was due at the end of the current month, year or trial has happened, as of that end, once.
 
-    It ends, takes its pending plan, or goes on. Says whether anything was due. One step a call: a
-    subscription that is several months behind is found again. Must run in a transaction.
+    It ends, takes its pending plan, or goes on; that of a closed organization ends when it closed. Says
+    whether anything was due. One step a call: a subscription that is several months behind is found
+    again. Must run in a transaction.
     """
-    lock_organization(org_id)
+    org = lock_organization(org_id)
     subscription = live_subscription(org_id=org_id)
-    if subscription is None or subscription.current_period_end > now:
+    if subscription is None:
         return False
     at = subscription.current_period_end
+    if org.closed_at is not None and org.closed_at < at:
+        _end(subscription, SYSTEM, max(org.closed_at, subscription.current_period_start))
+        return True
+    if at > now:
+        return False
     if subscription.cancel_at_period_end:
         _end(subscription, SYSTEM, at)
         return True

@@ -9,6 +9,7 @@ from billing.services import subscriptions
 from billing.tests.conftest import START, at, bills, lines, plan, work_through
 from orgs.context import SYSTEM
 from orgs.models import AuditEvent, Organization
+from orgs.services.organizations import close_organization
 from quotas.models import UsagePeriod
 from quotas.resources import Resource
 from quotas.services import usage
@@ -186,6 +187,17 @@ def test_cancelled_at_once_the_unused_rest_is_not_charged(org_id, subscribe):
         ("Unused time on Pro", -2_450),
         ("Compile jobs beyond the plan", 50),
     ]
+
+
+def test_closing_the_organization_ends_its_subscription_then(org_id, subscribe):
+    subscribe("pro")
+    half = START + (at(4, 5) - START) / 2
+    with tenancy.organization(org_id):
+        close_organization(org=Organization.objects.get(pk=org_id), actor=SYSTEM, now=half)
+    assert subscriptions.due_subscriptions(now=half) == [org_id]
+    work_through(org_id, half + timedelta(hours=2))
+    assert subscriptions.due_subscriptions(now=at(4, 6)) == []
+    assert lines(org_id, START) == [("Pro, one month", 4_900), ("Unused time on Pro", -2_450)]
 
 
 def test_upgraded_and_cancelled_in_one_month(org_id, subscribe):
