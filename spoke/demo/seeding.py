@@ -5,18 +5,19 @@ from datetime import datetime, timedelta
 from allauth.account.models import EmailAddress
 from django.conf import settings
 
+from billing.models import InvoiceStatus, Subscription
+from billing.services import invoicing, subscriptions
 from orgs.context import Actor
 from orgs.models import ApiToken, Membership, Organization, User
 from orgs.roles import Role, Scope
 from orgs.services.members import add_member
 from orgs.services.organizations import create_organization
 from orgs.services.tokens import create_personal_token, resolve_token, revoke_personal_token
-from quotas.models import PeriodUsage, Plan
+from quotas.models import PeriodUsage, Plan, UsagePeriod
 from quotas.resources import Resource
 from quotas.services.flush import write_generation
 from quotas.services.ingestion import ingest_events
-from quotas.services.plans import assign_plan
-from quotas.services.usage import close_period, due_periods, record_meter
+from quotas.services.usage import CLOSE_GRACE, close_period, due_periods, record_meter
 from registry.files import Push, PushedFile
 from registry.models import Module, Version
 from registry.services.modules import create_module
@@ -45,11 +46,12 @@ def seed(*, known: dict[str, str], now: datetime) -> dict[str, str]:
     actor = Actor("user", owner.pk, owner.email, owner)
     with tenancy.organization(org.pk):
         _team(org, actor, people, start)
-        plan = Plan.objects.current().get(code="pro")
-        assign_plan(org_id=org.pk, plan=plan, actor=actor, now=start)
+        _subscription(org, actor, start, now)
     for release in content.RELEASES:
         _release(org, actor, release, start, now)
     _usage(org, start, now)
+    with tenancy.organization(org.pk):
+        _invoices(org, actor, now)
     return {
         "API_URL": settings.SPOKE_BASE_URL,
         "ORG_ID": str(org.pk),
@@ -146,6 +148,33 @@ def _usage(org: Organization, start: datetime, now: datetime) -> None:
         ingest_events(org_id=org.pk, events=usage.events(now), now=now)
         for period_id, org_id in due_periods(now=now):
             close_period(period_id=period_id, org_id=org_id, now=now)
+
+
+def _subscription(org: Organization, actor: Actor, start: datetime, now: datetime) -> None:
+    if not Subscription.objects.filter(org=org).exists():
+        plan = Plan.objects.current().get(code="pro")
+        subscriptions.start_subscription(
+            org_id=org.pk, plan=plan, interval="month", currency="usd", actor=actor, now=start
+        )
+    while subscriptions.turn_subscription(org_id=org.pk, now=now):
+        pass  # a month at a time
+
+
+def _invoices(org: Organization, actor: Actor, now: datetime) -> None:
+    """Of every month that is over; all but the last are paid."""
+    closed = UsagePeriod.objects.for_org(org.pk).filter(closed_at__isnull=False).order_by("start")
+    for period in closed:
+        at = period.end + CLOSE_GRACE
+        invoice = invoicing.generate_invoice(org_id=org.pk, period_start=period.start, now=at)
+        if period != closed.last() and invoice.status == InvoiceStatus.OPEN:
+            invoicing.settle_invoice(
+                org_id=org.pk,
+                invoice_id=invoice.pk,
+                status=InvoiceStatus.PAID,
+                actor=actor,
+                now=at + timedelta(days=3),
+                note="Bank transfer",
+            )
 
 
 def _token(user: User, known: str, now: datetime) -> str:

@@ -41,7 +41,7 @@ def compile_jobs(start: datetime, end: datetime) -> list[tuple[datetime, int]]:
     jobs = []
     for at in hours_between(start, end):
         chance = random.Random(SEED * 7 + int(at.timestamp()))  # noqa: S311 - not for secrets
-        number = round(activity(at) * chance.uniform(0, 4))
+        number = round(activity(at) * chance.uniform(0, 32))
         if number and at.hour in (9, 11, 14, 16):
             jobs.append((at, number))
     return jobs
