@@ -10,6 +10,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from billing.models import Invoice, InvoiceLine, LineKind
+from billing.models.invoice import InvoiceQuerySet
+from billing.services.subscriptions import start_subscription
 from orgs.context import SYSTEM, Actor
 from orgs.models import Organization
 from orgs.models.audit import AuditQuerySet
@@ -25,7 +28,6 @@ from quotas.services.alerts import evaluate_organization
 from quotas.services.budgets import set_budget
 from quotas.services.holds import place_hold
 from quotas.services.ingestion import ingest_events
-from quotas.services.plans import assign_plan
 from quotas.services.usage import record_meter
 from registry.models import ModuleQuerySet
 from spoke.core import tenancy
@@ -35,6 +37,7 @@ QUERYSETS = (
     AuditQuerySet,
     HoldQuerySet,
     InvitationQuerySet,
+    InvoiceQuerySet,
     MembershipQuerySet,
     ModuleQuerySet,
     TokenQuerySet,
@@ -68,10 +71,38 @@ def fill(cast, api, who: str, org) -> None:
     now = timezone.now()
     with tenancy.organization(org.pk):
         record_meter(org_id=org.pk, resource=Resource.COMPILE_JOBS, amount=3, at=now, now=now)
-        plan = Plan.objects.current().get(code="pro")
-        assign_plan(org_id=org.pk, plan=plan, actor=Actor("system", None, "test"), now=now)
+        fill_billing(org, mark, now)
         fill_alerts(org, colleague, now)
         fill_metering(org, mark, now)
+
+
+def fill_billing(org, mark: str, now) -> None:
+    """A subscription of its own and an invoice with a line."""
+    plan = Plan.objects.current().get(code="pro")
+    start_subscription(
+        org_id=org.pk, plan=plan, interval="month", currency="usd", actor=SYSTEM, now=now
+    )
+    over = {"start": now - timedelta(days=30), "end": now}
+    invoice = Invoice.objects.create(
+        org=org,
+        period_start=over["start"],
+        period_end=over["end"],
+        currency="usd",
+        bill_to={"name": mark},
+        created_at=now,
+    )
+    InvoiceLine.objects.create(
+        org=org,
+        invoice=invoice,
+        position=1,
+        kind=LineKind.BASE,
+        description=mark,
+        quantity=1,
+        unit_amount=0,
+        precise_amount=0,
+        amount_minor=0,
+        **over,
+    )
 
 
 def fill_alerts(org, colleague, now) -> None:
@@ -145,6 +176,7 @@ def test_no_table_shows_a_row_of_another_organization(two_tenants):
         "tokens",
         "modules",
         "audit-log",
+        "invoices",
         "quotas/reservations",
         "usage/history",
     ],
@@ -154,7 +186,7 @@ def test_a_list_without_its_filter_is_still_the_organizations_own(two_tenants, a
     answer = client.get(f"/orgs/acme/{path}")
     assert answer.status_code == 200
     assert "rival" not in answer.content.decode()
-    if path != "usage/history":
+    if path not in ("invoices", "usage/history"):
         assert "acme-only" in answer.content.decode()
 
 
