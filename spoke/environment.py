@@ -101,6 +101,11 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         "SPK",
         "What invoice numbers begin with, as SPK-2026-000001; each seller counts by itself.",
     ),
+    "INVOICE_FROM": (
+        str,
+        "Spoke",
+        "Who invoices are from, as printed on them: name and address, lines separated by \\n.",
+    ),
     "INVOICE_DUE_DAYS": (int, 14, "Days in which an invoice is to be paid."),
 }
 

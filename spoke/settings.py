@@ -134,6 +134,7 @@ QUOTA_WEB_PROCESSES: int = env("QUOTA_WEB_PROCESSES")
 # Less than two months would lose raw events that may still be sent again or recounted.
 USAGE_EVENT_RETENTION_MONTHS: int = max(env("USAGE_EVENT_RETENTION_MONTHS"), 2)
 INVOICE_SELLER = env("INVOICE_SELLER")
+INVOICE_FROM: str = env("INVOICE_FROM").replace("\\n", "\n")
 INVOICE_DUE_DAYS = env("INVOICE_DUE_DAYS")
 
 

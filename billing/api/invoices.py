@@ -3,12 +3,14 @@
 from decimal import Decimal
 from typing import Any
 
+from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.documents import invoice_page, invoice_pdf
 from billing.models import Invoice, InvoiceStatus, LineKind
 from billing.services import invoicing
 from billing.services.lines import DEFAULT_CURRENCY, Bill, Line
@@ -159,6 +161,8 @@ class InvoiceViewSet(OrgScopedViewSet):
     permissions = {
         "list": Permission.BILLING_READ,
         "retrieve": Permission.BILLING_READ,
+        "pdf": Permission.BILLING_READ,
+        "page": Permission.BILLING_READ,
         "upcoming": Permission.BILLING_READ,
         "generate": Permission.BILLING_MANAGE,
     }
@@ -184,10 +188,37 @@ class InvoiceViewSet(OrgScopedViewSet):
         examples=[DETAIL],
     )
     def retrieve(self, request: Request, org: str, invoice_id: int) -> Response:
+        return Response(InvoiceDetailSerializer(self._found(invoice_id)).data)
+
+    @extend_schema(
+        operation_id="orgs_invoice_pdf",
+        tags=TAGS,
+        summary="Read an invoice as PDF",
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY, 404: ProblemSerializer},
+    )
+    def pdf(self, request: Request, org: str, invoice_id: int) -> HttpResponse:
+        invoice = self._found(invoice_id)
+        name = invoice.number or f"draft-{invoice.pk}"
+        return HttpResponse(
+            invoice_pdf(invoice),
+            content_type="application/pdf",
+            headers={"Content-Disposition": f'inline; filename="{name}.pdf"'},
+        )
+
+    @extend_schema(
+        operation_id="orgs_invoice_page",
+        tags=TAGS,
+        summary="Read an invoice as a page",
+        responses={(200, "text/html"): OpenApiTypes.STR, 404: ProblemSerializer},
+    )
+    def page(self, request: Request, org: str, invoice_id: int) -> HttpResponse:
+        return HttpResponse(invoice_page(self._found(invoice_id)))
+
+    def _found(self, invoice_id: int) -> Invoice:
         invoice = Invoice.objects.for_org(self.org.pk).filter(pk=invoice_id).first()
         if invoice is None:
             raise NotFound("There is no such invoice.")
-        return Response(InvoiceDetailSerializer(invoice).data)
+        return invoice
 
     @extend_schema(
         operation_id="orgs_invoice_upcoming",

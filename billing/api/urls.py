@@ -22,7 +22,6 @@ _ORG: dict[str, Actions] = {
     "subscription/cancel": {"post": "cancel"},
     "subscription/reactivate": WRITE,
     "subscription/preview": {"post": "subscribe"},
-    "invoices/<id:invoice_id>/pdf": {"get": "read_invoice"},
     "payment-methods": PAYMENT_METHODS,
     "payment-methods/setup-intent": WRITE,
     "payment-methods/<slug:payment_method>/default": {"put": "write"},
@@ -35,6 +34,8 @@ _INVOICES: dict[str, Actions] = {
     "invoices/upcoming": {"get": "upcoming"},
     "invoices/generate": {"post": "generate"},
     "invoices/<id:invoice_id>": {"get": "retrieve"},
+    "invoices/<id:invoice_id>/pdf": {"get": "pdf"},
+    "invoices/<id:invoice_id>/html": {"get": "page"},
 }
 urlpatterns: list[URLPattern | URLResolver] = [
     path("orgs/<org:org>/subscription", SubscriptionViewSet.as_view(SUBSCRIPTION)),

@@ -38,7 +38,6 @@ class BillingViewSet(OrgScopedViewSet):
     permissions = {
         "retrieve": Permission.BILLING_READ,
         "read": Permission.BILLING_READ,
-        "read_invoice": Permission.BILLING_READ,
         "write": Permission.BILLING_WRITE,
         "subscribe": Permission.BILLING_WRITE,
         "cancel": Permission.BILLING_WRITE,
@@ -48,16 +47,6 @@ class BillingViewSet(OrgScopedViewSet):
 
     @extend_schema(tags=TAGS, summary="Read billing", responses=NOT_YET, examples=[EXAMPLE])
     def read(self, request: Request, org: str, **kwargs: object) -> NoReturn:
-        not_yet()
-
-    @extend_schema(
-        tags=TAGS,
-        summary="Read an invoice as PDF",
-        operation_id="orgs_invoice_pdf",
-        responses=NOT_YET,
-        examples=[EXAMPLE],
-    )
-    def read_invoice(self, request: Request, org: str, invoice_id: int) -> NoReturn:
         not_yet()
 
     @extend_schema(

@@ -12,7 +12,7 @@ from tests.architecture.test_hostile_input import row_counts
         ("post", "/orgs/acme/subscription", {"plan": "pro", "payment_method_id": "pm_card_visa"}),
         ("patch", "/orgs/acme/subscription", {"plan": "enterprise"}),
         ("post", "/orgs/acme/subscription/cancel", {"immediately": False}),
-        ("get", "/orgs/acme/invoices/1/pdf", None),
+        ("get", "/orgs/acme/payment-methods", None),
         ("post", "/orgs/acme/payment-methods", {"stripe_payment_method_id": "pm_1"}),
         ("put", "/orgs/acme/payment-methods/pm_1/default", None),
         ("post", "/orgs/acme/billing/portal", None),

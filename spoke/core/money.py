@@ -51,6 +51,14 @@ def round_minor(amount: Decimal, currency: str) -> int:
         return int(amount.scaleb(exponent).to_integral_value(ROUND_HALF_UP))
 
 
+def format_minor(minor: int, currency: str) -> str:
+    """An amount in minor units as people read it, in major units: -123456 usd is "-1,234.56".
+
+    Raises ValueError for an unknown currency.
+    """
+    return f"{Decimal(minor).scaleb(-exponent_of(currency)):,f}"
+
+
 def allocate(minor: int, weights: Sequence[int | Decimal]) -> list[int]:
     """An amount in minor units shared out by weights: nothing is lost, nothing made.
 

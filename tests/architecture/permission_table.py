@@ -68,6 +68,7 @@ _ORG = {
     "/orgs/<org:org>/invoices/generate": {"POST": "staff"},
     "/orgs/<org:org>/invoices/<id:invoice_id>": {"GET": TEAM},
     "/orgs/<org:org>/invoices/<id:invoice_id>/pdf": {"GET": TEAM},
+    "/orgs/<org:org>/invoices/<id:invoice_id>/html": {"GET": TEAM},
     "/orgs/<org:org>/payment-methods": {"GET": TEAM, "POST": PAYER},
     "/orgs/<org:org>/payment-methods/setup-intent": {"POST": PAYER},
     "/orgs/<org:org>/payment-methods/<slug:payment_method>/default": {"PUT": PAYER},
