@@ -1,0 +1,218 @@
+"""The account, products, prices and tax rates."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from spoke.devservers.stripe import forms
+from spoke.devservers.stripe.errors import Refusal, invalid
+from spoke.devservers.stripe.routes import empty, lists, route
+from spoke.devservers.stripe.store import Object, Store
+
+Params = dict[str, Any]
+ACCOUNT = "acct_spokefake00000001"
+PRODUCT = "active description metadata name tax_code url unit_label statement_descriptor"
+PRICE = (
+    "active billing_scheme currency currency_options lookup_key metadata nickname product recurring"
+    " tax_behavior tiers tiers_mode transfer_lookup_key unit_amount unit_amount_decimal"
+)
+
+
+@route("GET", "/v1/account")
+def account(store: Store, params: Params) -> Object:
+    """The one account."""
+    if ACCOUNT in store.of("account"):
+        return store.get("account", ACCOUNT)
+    return store.add(
+        "account",
+        {
+            "id": ACCOUNT,
+            "business_profile": {"name": "Spoke (development)", "url": None},
+            "business_type": "company",
+            "capabilities": {"card_payments": "active"},
+            "charges_enabled": True,
+            "country": "US",
+            "default_currency": "usd",
+            "details_submitted": True,
+            "email": "billing@example.com",
+            "metadata": {},
+            "payouts_enabled": True,
+            "settings": {
+                "branding": {"icon": None, "logo": None, "primary_color": None},
+                "dashboard": {"display_name": "Spoke (development)", "timezone": "Etc/UTC"},
+            },
+            "type": "standard",
+        },
+    )
+
+
+@route("GET", "/v1/accounts/{}")
+def account_by_id(store: Store, params: Params, name: str) -> Object:
+    return account(store, params)
+
+
+@route("GET", "/v1/accounts", "limit starting_after ending_before")
+def accounts(store: Store, params: Params) -> Object:
+    return {"object": "list", "data": [], "has_more": False, "url": "/v1/accounts"}
+
+
+@route("POST", "/v1/products", f"id {PRODUCT}")
+def make_product(store: Store, params: Params) -> Object:
+    name = params.get("id")
+    if name and name in store.of("product"):
+        raise Refusal(f"Product already exists: {name}", code="resource_already_exists")
+    made = store.add(
+        "product",
+        {
+            **({"id": name} if name else {}),
+            "active": forms.flag(params, "active", default=True),
+            "attributes": [],
+            "default_price": None,
+            "description": forms.text(params, "description"),
+            "images": [],
+            "marketing_features": [],
+            "metadata": forms.metadata({}, params),
+            "name": forms.required(params, "name"),
+            "package_dimensions": None,
+            "shippable": None,
+            "statement_descriptor": forms.text(params, "statement_descriptor"),
+            "tax_code": forms.text(params, "tax_code"),
+            "type": "service",
+            "unit_label": forms.text(params, "unit_label"),
+            "updated": store.now(),
+            "url": forms.text(params, "url"),
+        },
+    )
+    store.emit("product.created", made)
+    return made
+
+
+@route("POST", "/v1/products/{}", PRODUCT)
+def change_product(store: Store, params: Params, name: str) -> Object:
+    found = store.get("product", name)
+    with store.changing(found, "product.updated"):
+        for key in ("name", "description", "url", "tax_code", "unit_label"):
+            if key in params:
+                found[key] = forms.text(params, key)
+        found["active"] = forms.flag(params, "active", default=found["active"])
+        found["metadata"] = forms.metadata(found["metadata"], params)
+    return found
+
+
+def _unit(params: Params, at: str = "unit_amount") -> tuple[int | None, str]:
+    """An amount in minor units, whole where it is, and as a decimal."""
+    exact = params.get(f"{at}_decimal", params.get(at))
+    if exact in (None, ""):
+        raise Refusal("Missing required param: unit_amount.", code="parameter_missing", param=at)
+    try:
+        amount = Decimal(str(exact))
+    except InvalidOperation:
+        raise invalid(f"Invalid decimal: {exact}", at) from None
+    whole = int(amount) if amount == int(amount) else None
+    return whole, f"{amount.normalize():f}"
+
+
+@route("POST", "/v1/prices", PRICE)
+def make_price(store: Store, params: Params) -> Object:
+    product = store.get("product", forms.required(params, "product"), param="product")
+    currency = str(forms.required(params, "currency")).lower()
+    lookup = forms.text(params, "lookup_key")
+    _take_lookup_key(store, lookup, move=forms.flag(params, "transfer_lookup_key"))
+    tiered = params.get("billing_scheme") == "tiered"
+    amount, exact = (None, None) if tiered else _unit(params)
+    recurring = params.get("recurring")
+    made = store.add(
+        "price",
+        {
+            "active": forms.flag(params, "active", default=True),
+            "billing_scheme": params.get("billing_scheme", "per_unit"),
+            "currency": currency,
+            "custom_unit_amount": None,
+            "lookup_key": lookup,
+            "metadata": forms.metadata({}, params),
+            "nickname": forms.text(params, "nickname"),
+            "product": product["id"],
+            "recurring": recurring
+            and {
+                "interval": forms.required(recurring, "interval"),
+                "interval_count": forms.integer(recurring, "interval_count", 1),
+                "meter": None,
+                "trial_period_days": None,
+                "usage_type": recurring.get("usage_type", "licensed"),
+            },
+            "tax_behavior": params.get("tax_behavior", "unspecified"),
+            "tiers_mode": forms.text(params, "tiers_mode"),
+            "transform_quantity": None,
+            "type": "recurring" if recurring else "one_time",
+            "unit_amount": amount,
+            "unit_amount_decimal": exact,
+            "_tiers": params.get("tiers"),
+        },
+    )
+    store.emit("price.created", made)
+    return made
+
+
+def _take_lookup_key(store: Store, lookup: str | None, *, move: bool) -> None:
+    for other in store.of("price").values():
+        if lookup and other["lookup_key"] == lookup:
+            if not move:
+                raise invalid(f"A price already uses the lookup key {lookup}.", "lookup_key")
+            other["lookup_key"] = None
+
+
+@route("POST", "/v1/prices/{}", "active lookup_key metadata nickname tax_behavior")
+def change_price(store: Store, params: Params, name: str) -> Object:
+    found = store.get("price", name)
+    with store.changing(found, "price.updated"):
+        found["active"] = forms.flag(params, "active", default=found["active"])
+        found["metadata"] = forms.metadata(found["metadata"], params)
+        for key in ("nickname", "lookup_key"):
+            if key in params:
+                found[key] = forms.text(params, key)
+    return found
+
+
+@route("POST", "/v1/tax_rates", "active country description display_name inclusive metadata"
+       " percentage state tax_type jurisdiction")  # fmt: skip
+def make_tax_rate(store: Store, params: Params) -> Object:
+    percentage = Decimal(str(forms.required(params, "percentage")))
+    return store.add(
+        "tax_rate",
+        {
+            "active": forms.flag(params, "active", default=True),
+            "country": forms.text(params, "country"),
+            "description": forms.text(params, "description"),
+            "display_name": forms.required(params, "display_name"),
+            "effective_percentage": float(percentage),
+            "flat_amount": None,
+            "inclusive": forms.flag(params, "inclusive"),
+            "jurisdiction": forms.text(params, "jurisdiction"),
+            "jurisdiction_level": None,
+            "metadata": forms.metadata({}, params),
+            "percentage": float(percentage),
+            "rate_type": "percentage",
+            "state": forms.text(params, "state"),
+            "tax_type": forms.text(params, "tax_type"),
+            "_percentage": str(percentage),
+        },
+    )
+
+
+lists("product", "/v1/products", "active type url")
+lists("price", "/v1/prices", "active currency product type")
+lists("tax_rate", "/v1/tax_rates", "active inclusive")
+for path in (
+    *("balance_transactions", "coupons", "country_specs", "files", "file_links", "mandates"),
+    *("payouts", "plans", "promotion_codes", "reviews", "shipping_rates", "sources", "transfers"),
+    *("subscription_schedules", "tax_codes", "application_fees", "entitlements/features"),
+    *(
+        "radar/early_fraud_warnings",
+        "reporting/report_runs",
+        "topups",
+        "invoice_rendering_templates",
+    ),
+    *("issuing/authorizations", "issuing/cardholders", "issuing/cards", "issuing/disputes"),
+    *("issuing/transactions", "identity/verification_sessions", "identity/verification_reports"),
+    *("sigma/scheduled_query_runs", "billing/meters", "credit_note_previews"),
+):
+    empty(f"/v1/{path}")

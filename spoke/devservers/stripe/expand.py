@@ -1,0 +1,59 @@
+"""`expand`: names of objects replaced by the objects, up to four levels deep."""
+
+from typing import Any
+
+from spoke.devservers.stripe.errors import Refusal
+from spoke.devservers.stripe.invoices import intent_of
+from spoke.devservers.stripe.store import PREFIXES, Object, Store, listing, public
+
+DEEPEST = 4
+
+
+def rendered(store: Store, answer: Any, paths: list[str]) -> Any:
+    """An answer as it leaves, with what was asked for put in."""
+    shown = public(answer)
+    for path in paths:
+        parts = path.split(".")
+        if len([part for part in parts if part != "data"]) > DEEPEST:
+            raise Refusal(f"You cannot expand more than {DEEPEST} levels.", param="expand")
+        _expand(store, shown, parts)
+    return shown
+
+
+def _expand(store: Store, holder: Any, parts: list[str]) -> None:
+    if isinstance(holder, list):
+        for row in holder:
+            _expand(store, row, parts)
+        return
+    if not parts or not isinstance(holder, dict):
+        return
+    name, rest = parts[0], parts[1:]
+    if name not in holder:
+        if holder.get("object") in ("list", "search_result") or holder.get("deleted"):
+            return
+        raise Refusal(f"This property cannot be expanded ({name}).", param="expand")
+    holder[name] = _found(store, holder, name)
+    _expand(store, holder[name], rest)
+
+
+def _found(store: Store, holder: Object, name: str) -> Any:
+    value = holder[name]
+    if holder.get("object") == "invoice" and name in ("payments", "confirmation_secret"):
+        return _of_invoice(store, holder["id"].removeprefix("upcoming_"), name)
+    if not isinstance(value, str):
+        return value
+    kind = PREFIXES.get(value.split("_")[0])
+    row = store.of(kind).get(value) if kind else None
+    return public(row) if row else value
+
+
+def _of_invoice(store: Store, name: str, member: str) -> Any:
+    invoice = store.of("invoice").get(name)
+    if invoice is None:
+        return None
+    if member == "payments":
+        return public(listing(invoice["_payments"], f"/v1/invoices/{name}/payments"))
+    if invoice["status"] != "open" or not invoice["amount_due"]:
+        return None
+    intent = intent_of(store, invoice)
+    return {"client_secret": intent["client_secret"], "type": "payment_intent"}
