@@ -5,7 +5,17 @@ from datetime import datetime
 from celery import shared_task
 from django.utils import timezone
 
-from billing.services import invoicing, subscriptions
+from billing.emails import send_due_notice
+from billing.services import (
+    by_card,
+    dunning,
+    inbox,
+    invoicing,
+    reconciliation,
+    stripe_invoices,
+    subscriptions,
+)
+from billing.stripe import client
 from spoke.core import tenancy
 
 
@@ -62,4 +72,105 @@ def finalize_invoice(org_id: int, invoice_id: int) -> str | None:
         invoice = invoicing.finalize_invoice(
             org_id=org_id, invoice_id=invoice_id, now=timezone.now()
         )
-        return invoice.number
+        number = invoice.number
+    if number and client.configured():
+        push_due_invoices.delay()
+    return number
+
+
+# --- what Stripe collects. Without a key none of these has anything to do. ---------------------
+
+
+@shared_task
+def process_event(event_id: int) -> bool:
+    """Does what one event of the inbox tells of; says whether that was done now."""
+    return inbox.process(event_id=event_id, now=timezone.now())
+
+
+@shared_task
+def process_due_events() -> int:
+    """Starts a task for each event that waits; returns how many."""
+    due = inbox.due_events(now=timezone.now()) if client.configured() else []
+    for event_id in due:
+        process_event.delay(event_id)
+    return len(due)
+
+
+@shared_task
+def sweep_events() -> int:
+    """Fetches the events that no webhook brought; returns how many."""
+    found = inbox.sweep(now=timezone.now()) if client.configured() else []
+    for event_id in found:
+        process_event.delay(event_id)
+    return len(found)
+
+
+@shared_task
+def prune_events() -> int:
+    """Deletes events that were done long ago; returns how many."""
+    return inbox.prune(now=timezone.now())
+
+
+@shared_task
+def push_due_invoices() -> int:
+    """Starts a task for each invoice that Stripe has yet to be told of; returns how many."""
+    due = stripe_invoices.due_for_push() if client.configured() else []
+    for org_id, invoice_id in due:
+        push_invoice.delay(org_id, invoice_id)
+    return len(due)
+
+
+@shared_task
+def push_invoice(org_id: int, invoice_id: int) -> str | None:
+    """Has one invoice collected by Stripe; returns its id there."""
+    return stripe_invoices.push_invoice(org_id=org_id, invoice_id=invoice_id, now=timezone.now())
+
+
+@shared_task
+def reconcile_subscriptions() -> int:
+    """Starts a task for each subscription that was left half-made, or whose organization is closed."""
+    due = reconciliation.unfinished(now=timezone.now()) if client.configured() else []
+    for org_id in due:
+        finish_subscription.delay(org_id)
+    return len(due)
+
+
+@shared_task
+def finish_subscription(org_id: int) -> bool:
+    """Finishes what one organization's subscription was left at."""
+    now = timezone.now()
+    done = by_card.finish_abandoned(org_id=org_id, now=now)
+    return reconciliation.end_if_closed(org_id=org_id, now=now) or done
+
+
+@shared_task
+def compare_with_stripe() -> int:
+    """Starts a task for each customer; returns how many."""
+    customers = reconciliation.customers() if client.configured() else []
+    for org_id in customers:
+        compare_customer.delay(org_id)
+    return len(customers)
+
+
+@shared_task
+def compare_customer(org_id: int) -> int:
+    """Compares one organization with Stripe and repairs what differs; returns how many things."""
+    return reconciliation.compare(org_id=org_id, now=timezone.now())
+
+
+@shared_task
+def chase_overdue() -> int:
+    """Starts a task for each organization whose payment is overdue; returns how many."""
+    late = dunning.overdue()
+    for org_id in late:
+        chase.delay(org_id)
+    return len(late)
+
+
+@shared_task
+def chase(org_id: int) -> int:
+    """Reminds one organization of its payment, or suspends it; returns how many were written to."""
+    now = timezone.now()
+    with tenancy.organization(org_id):
+        dunning.enforce(org_id=org_id, now=now)
+    return send_due_notice(org_id=org_id, now=now)

@@ -52,6 +52,31 @@ app.conf.beat_schedule = {
         "task": "billing.tasks.finalize_due_invoices",
         "schedule": crontab(minute="*/5"),
     },
+    "process-stripe-events": {"task": "billing.tasks.process_due_events", "schedule": 60.0},
+    "sweep-stripe-events": {
+        "task": "billing.tasks.sweep_events",
+        "schedule": crontab(minute="25"),
+    },
+    "prune-stripe-events": {
+        "task": "billing.tasks.prune_events",
+        "schedule": crontab(hour="3", minute="20"),
+    },
+    "push-invoices": {
+        "task": "billing.tasks.push_due_invoices",
+        "schedule": crontab(minute="*/5"),
+    },
+    "reconcile-subscriptions": {
+        "task": "billing.tasks.reconcile_subscriptions",
+        "schedule": crontab(minute="*/10"),
+    },
+    "compare-with-stripe": {
+        "task": "billing.tasks.compare_with_stripe",
+        "schedule": crontab(hour="5", minute="10"),
+    },
+    "chase-overdue-payments": {
+        "task": "billing.tasks.chase_overdue",
+        "schedule": crontab(minute="15"),
+    },
     "expire-invitations": {
         "task": "orgs.tasks.expire_invitations",
         "schedule": crontab(minute="*/15"),

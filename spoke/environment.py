@@ -106,6 +106,32 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         "Spoke",
         "Who invoices are from, as printed on them: name and address, lines separated by \\n.",
     ),
+    "STRIPE_SECRET_KEY": (
+        str,
+        "",
+        "Stripe's secret key. Unset: subscriptions and invoices are collected by hand.",
+    ),
+    "STRIPE_PUBLISHABLE_KEY": (str, "", "Stripe's publishable key, for pages that take cards."),
+    "STRIPE_WEBHOOK_SECRETS": (
+        list,
+        [],
+        "Signing secrets of webhooks that are valid beside those that stripe_setup keeps.",
+    ),
+    "STRIPE_API_HOST": (
+        str,
+        "",
+        "Another server in Stripe's place, in development. Refused beside a live key.",
+    ),
+    "BILLING_DUNNING_DAYS": (
+        list,
+        ["3", "7", "14"],
+        "Days after a payment failed on which owners and admins are reminded, beside at once.",
+    ),
+    "BILLING_GRACE_DAYS": (
+        int,
+        14,
+        "Days for which an organization whose payment failed can still be written to.",
+    ),
     "INVOICE_DUE_DAYS": (int, 14, "Days in which an invoice is to be paid."),
 }
 

@@ -178,7 +178,9 @@ class InvoiceViewSet(OrgScopedViewSet):
     )
     def list(self, request: Request, org: str) -> Response:
         query = self.valid(InvoiceQuerySerializer, request.query_params)
-        return self.paged(Invoice.objects.for_org(self.org.pk).filter(**query), InvoiceSerializer)
+        return self.paged(
+            Invoice.objects.for_org(self.org.pk).shown().filter(**query), InvoiceSerializer
+        )
 
     @extend_schema(
         operation_id="orgs_invoice_retrieve",
@@ -215,7 +217,7 @@ class InvoiceViewSet(OrgScopedViewSet):
         return HttpResponse(invoice_page(self._found(invoice_id)))
 
     def _found(self, invoice_id: int) -> Invoice:
-        invoice = Invoice.objects.for_org(self.org.pk).filter(pk=invoice_id).first()
+        invoice = Invoice.objects.for_org(self.org.pk).shown().filter(pk=invoice_id).first()
         if invoice is None:
             raise NotFound("There is no such invoice.")
         return invoice

@@ -1,16 +1,44 @@
-"""What the billing endpoints take; they answer 501 until billing is there."""
+"""What the billing endpoints take."""
 
 from rest_framework import serializers
 
 from spoke.core.serializers import StrictSerializer
 
+INTERVALS = [("month", "month"), ("year", "year")]
 
-class SubscriptionInput(StrictSerializer):
-    plan = serializers.ChoiceField(choices=["pro", "enterprise"])
+
+class WishInput(StrictSerializer):
+    """A subscription that is wanted."""
+
+    plan = serializers.CharField(max_length=32, help_text="pro or enterprise.")
+    interval = serializers.ChoiceField(choices=INTERVALS, default="month")
+    currency = serializers.RegexField(
+        r"^[A-Za-z]{3}$", default="usd", help_text="One that the plan has a price in."
+    )
+    trial_period_days = serializers.IntegerField(required=False, min_value=0, max_value=90)
+
+
+class SubscriptionInput(WishInput):
+    payment_method_id = serializers.CharField(
+        required=False, max_length=255, help_text="Becomes the default. Left out: the default pays."
+    )
+
+
+class CheckoutInput(WishInput):
+    success_url = serializers.URLField(required=False, max_length=2000)
+    cancel_url = serializers.URLField(required=False, max_length=2000)
+
+
+class ChangeInput(StrictSerializer):
+    plan = serializers.CharField(max_length=32, required=False)
+    interval = serializers.ChoiceField(choices=INTERVALS, required=False)
     payment_method_id = serializers.CharField(required=False, max_length=255)
-    trial_period_days = serializers.IntegerField(required=False, min_value=0, max_value=730)
-    interval = serializers.ChoiceField(choices=["month", "year"], default="month")
-    currency = serializers.CharField(default="usd", min_length=3, max_length=3)
+
+
+class PreviewInput(StrictSerializer):
+    plan = serializers.CharField(max_length=32)
+    interval = serializers.ChoiceField(choices=INTERVALS, required=False)
+    currency = serializers.RegexField(r"^[A-Za-z]{3}$", required=False)
 
 
 class CancelInput(StrictSerializer):
@@ -20,3 +48,7 @@ class CancelInput(StrictSerializer):
 class PaymentMethodInput(StrictSerializer):
     stripe_payment_method_id = serializers.CharField(max_length=255)
     set_as_default = serializers.BooleanField(default=False)
+
+
+class PortalInput(StrictSerializer):
+    return_url = serializers.URLField(required=False, max_length=2000)

@@ -5,29 +5,29 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, path
 
 from billing.api.invoices import InvoiceViewSet
+from billing.api.payment_methods import PaymentMethodViewSet
 from billing.api.subscription import SubscriptionViewSet
-from billing.api.views import BillingViewSet, WebhookViewSet
+from billing.api.webhook import WebhookView
 
 Actions = dict[str, str | Any]
-READ: Actions = {"get": "read"}
-SUBSCRIPTION: Actions = {
-    "get": "retrieve",
-    "post": "subscribe",
-    "put": "subscribe",
-    "patch": "subscribe",
-}
-PAYMENT_METHODS: Actions = {"get": "read", "post": "add_payment_method"}
-WRITE: Actions = {"post": "write"}
-_ORG: dict[str, Actions] = {
+_SUBSCRIPTION: dict[str, Actions] = {
+    "subscription": {
+        "get": "retrieve",
+        "post": "subscribe",
+        "put": "change",
+        "patch": "change",
+    },
     "subscription/cancel": {"post": "cancel"},
-    "subscription/reactivate": WRITE,
-    "subscription/preview": {"post": "subscribe"},
-    "payment-methods": PAYMENT_METHODS,
-    "payment-methods/setup-intent": WRITE,
-    "payment-methods/<slug:payment_method>/default": {"put": "write"},
-    "payment-methods/<slug:payment_method>": {"delete": "write"},
-    "billing/portal": WRITE,
-    "billing/checkout": {"post": "subscribe"},
+    "subscription/reactivate": {"post": "reactivate"},
+    "subscription/preview": {"post": "preview"},
+}
+_PAYMENT: dict[str, Actions] = {
+    "payment-methods": {"get": "list", "post": "add"},
+    "payment-methods/setup-intent": {"post": "set_up"},
+    "payment-methods/<slug:payment_method>/default": {"put": "set_default"},
+    "payment-methods/<slug:payment_method>": {"delete": "remove"},
+    "billing/portal": {"post": "portal"},
+    "billing/checkout": {"post": "checkout"},
 }
 _INVOICES: dict[str, Actions] = {
     "invoices": {"get": "list"},
@@ -38,14 +38,14 @@ _INVOICES: dict[str, Actions] = {
     "invoices/<id:invoice_id>/html": {"get": "page"},
 }
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("orgs/<org:org>/subscription", SubscriptionViewSet.as_view(SUBSCRIPTION)),
     *(
-        path(f"orgs/<org:org>/{address}", InvoiceViewSet.as_view(actions))
-        for address, actions in _INVOICES.items()
+        path(f"orgs/<org:org>/{address}", view.as_view(actions))
+        for view, routes in (
+            (SubscriptionViewSet, _SUBSCRIPTION),
+            (PaymentMethodViewSet, _PAYMENT),
+            (InvoiceViewSet, _INVOICES),
+        )
+        for address, actions in routes.items()
     ),
-    *(
-        path(f"orgs/<org:org>/{address}", BillingViewSet.as_view(actions))
-        for address, actions in _ORG.items()
-    ),
-    path("billing/webhook", WebhookViewSet.as_view({"post": "receive"})),
+    path("billing/webhook", WebhookView.as_view()),
 ]

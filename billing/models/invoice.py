@@ -36,6 +36,14 @@ class LineKind(models.TextChoices):
     BASE = "base"
     PRORATION = "proration"
     OVERAGE = "overage"
+    TAX = "tax"
+
+
+class InvoiceSource(models.TextChoices):
+    """Who wrote an invoice: we, for a period of usage, or Stripe, for a base price."""
+
+    USAGE = "usage"
+    STRIPE = "stripe"
 
 
 class NumberSequence(models.Model):
@@ -59,6 +67,10 @@ class NumberSequence(models.Model):
 class InvoiceQuerySet(models.QuerySet["Invoice"]):
     def for_org(self, org_id: int) -> "InvoiceQuerySet":
         return self.filter(org_id=org_id)
+
+    def shown(self) -> "InvoiceQuerySet":
+        """All but those that say nothing."""
+        return self.filter(nothing_due=False)
 
     def issued(self) -> "InvoiceQuerySet":
         """All but drafts."""
@@ -91,13 +103,24 @@ class Invoice(models.Model):
     # Who marked it paid, void or uncollectible, and why.
     settled_by = models.CharField(max_length=255, blank=True)
     settlement_note = models.CharField(max_length=500, blank=True)
+    # Of a draft of a closed period: it has no lines, and will never be given out.
+    nothing_due = models.BooleanField(default=False)
+    # The invoice at Stripe by which it is collected, or, of `stripe`, that it is a copy of.
+    stripe_id = models.CharField(max_length=255, null=True, blank=True, unique=True)
+    # When Stripe was last told of it and of how it was settled.
+    pushed_at = models.DateTimeField(null=True, blank=True)
+    source = models.CharField(
+        max_length=8, choices=InvoiceSource.choices, default=InvoiceSource.USAGE
+    )
 
     objects = InvoiceQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["org", "period_start"], name="billing_invoice_one_a_period"
+                fields=["org", "period_start"],
+                condition=Q(source=InvoiceSource.USAGE),
+                name="billing_invoice_one_a_period",
             ),
             models.CheckConstraint(
                 condition=Q(status__in=InvoiceStatus.values), name="billing_invoice_status"
@@ -108,9 +131,13 @@ class Invoice(models.Model):
                 name="billing_invoice_number",
             ),
             models.CheckConstraint(
-                condition=Q(period_end__gt=F("period_start")), name="billing_invoice_forward"
+                condition=Q(period_end__gte=F("period_start")), name="billing_invoice_forward"
             ),
-            models.CheckConstraint(condition=Q(total_minor__gte=0), name="billing_invoice_total"),
+            # What Stripe writes may be a credit.
+            models.CheckConstraint(
+                condition=Q(total_minor__gte=0) | Q(source=InvoiceSource.STRIPE),
+                name="billing_invoice_total",
+            ),
         ]
         indexes = [
             models.Index(

@@ -4,11 +4,24 @@ from django.db import models
 from django.db.models import F, Q
 
 
-class SubscriptionStatus(models.TextChoices):
-    """Where a subscription stands. Everything but `canceled` is live."""
+class Collection(models.TextChoices):
+    """Who collects: staff, by hand, or Stripe, which then also bills the base price."""
 
+    MANUAL = "manual"
+    STRIPE = "stripe"
+
+
+class SubscriptionStatus(models.TextChoices):
+    """Where a subscription stands. Everything but `canceled` is live.
+
+    Of an `incomplete` one the first payment is not made: it gives no limits yet. A `past_due` one keeps
+    them while Stripe and its owner try again.
+    """
+
+    INCOMPLETE = "incomplete"
     TRIALING = "trialing"
     ACTIVE = "active"
+    PAST_DUE = "past_due"
     CANCELED = "canceled"
 
 
@@ -33,6 +46,12 @@ class Subscription(models.Model):
     cancel_at_period_end = models.BooleanField(default=False)
     canceled_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    collection = models.CharField(
+        max_length=8, choices=Collection.choices, default=Collection.MANUAL
+    )
+    # Stripe's; null while it is being made.
+    stripe_id = models.CharField(max_length=255, null=True, blank=True, unique=True)
+    past_due_since = models.DateTimeField(null=True, blank=True)
     revision = models.PositiveIntegerField(default=1)
     updated_at = models.DateTimeField()
 

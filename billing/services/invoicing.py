@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
-from billing.models import Invoice, InvoiceLine, InvoiceStatus
+from billing.models import Collection, Invoice, InvoiceLine, InvoiceStatus, Subscription
 from billing.models.invoice import TRANSITIONS
 from billing.services.lines import Bill, bill_of
 from orgs.context import SYSTEM, Actor
@@ -35,13 +35,14 @@ WHERE p."end" <= %(now)s AND p."end" > %(since)s
   AND NOT EXISTS (SELECT FROM quotas_planterm later WHERE later.org_id = t.org_id
                   AND later.start > t.start AND later.start <= p.start)
   AND NOT EXISTS (SELECT FROM billing_invoice i WHERE i.org_id = p.org_id
-                  AND i.period_start = p.start)
+                  AND i.source = 'usage' AND i.period_start = p.start)
 ORDER BY 2, 1
 """
 FINAL = """
 SELECT i.org_id, i.id FROM billing_invoice i
 JOIN quotas_usageperiod p ON p.org_id = i.org_id AND p.start = i.period_start
-WHERE i.status = 'draft' AND p.closed_at IS NOT NULL ORDER BY i.period_end, i.id
+WHERE i.status = 'draft' AND i.source = 'usage' AND NOT i.nothing_due
+  AND p.closed_at IS NOT NULL ORDER BY i.period_end, i.id
 """
 NEXT_NUMBER = """
 INSERT INTO billing_numbersequence AS s (seller, year, last) VALUES (%s, %s, 1)
@@ -78,7 +79,7 @@ def draft_invoice(*, org_id: int, period_start: datetime, now: datetime) -> Invo
         raise NotFound("There is no period of usage that starts then.")
     if period.end > now:
         raise Conflict("The period is not over.", code="period_not_over")
-    found = Invoice.objects.for_org(org_id).filter(period_start=period_start)
+    found = Invoice.objects.for_org(org_id).filter(period_start=period_start, source="usage")
     invoice = found.select_for_update().first()
     if invoice is not None and invoice.status != InvoiceStatus.DRAFT:
         return invoice
@@ -119,6 +120,8 @@ def _write_draft(invoice: Invoice, org: Organization, period: UsagePeriod, bill:
 def finalize_invoice(*, org_id: int, invoice_id: int, now: datetime) -> Invoice:
     """The invoice has a number and never changes again; nothing to pay is paid. Once, however often.
 
+    Of a subscription that Stripe collects a period without overage stays a draft that nobody is shown.
+
     Must run in a transaction. Raises NotFound, and Conflict while its period is open to late events.
     """
     lock_organization(org_id)
@@ -130,6 +133,11 @@ def finalize_invoice(*, org_id: int, invoice_id: int, now: datetime) -> Invoice:
         raise Conflict("Its period is still open to late events.", code="period_not_closed")
     rated = draft_invoice(org_id=org_id, period_start=period.start, now=now)
     invoice = rated or invoice
+    if not invoice.lines.exists() and _collected_by_stripe(org_id):
+        # Its base price is on an invoice of Stripe's, and there is nothing beyond it to write of.
+        invoice.nothing_due = True
+        invoice.save(update_fields=["nothing_due"])
+        return invoice
     invoice.number = _next_number(now)
     invoice.status = InvoiceStatus.OPEN if invoice.total_minor else InvoiceStatus.PAID
     invoice.finalized_at = now
@@ -139,6 +147,11 @@ def finalize_invoice(*, org_id: int, invoice_id: int, now: datetime) -> Invoice:
     invoice.save()
     _record(invoice, SYSTEM, "invoice.finalized", now)
     return invoice
+
+
+def _collected_by_stripe(org_id: int) -> bool:
+    last = Subscription.objects.filter(org_id=org_id).order_by("-started_at", "-pk").first()
+    return last is not None and last.collection == Collection.STRIPE
 
 
 def _next_number(now: datetime) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 
-from billing.models import LineKind, Subscription
+from billing.models import Collection, LineKind, Subscription, SubscriptionStatus
 from billing.proration import prorate_change, remaining, share_of
 from quotas.models import PlanPrice, UsagePeriod
 from quotas.resources import Resource
@@ -61,6 +61,7 @@ class Bill:
 def bill_of(*, period: UsagePeriod, now: datetime) -> Bill | None:
     """What a period costs by what is known now; None: no plan in it has a price.
 
+    The base price of a subscription that Stripe collects is on Stripe's own invoices.
     Overage is at the plan that held at the period's end. Nothing is billed of a trial.
     """
     over = Period(period.start, period.end)
@@ -71,7 +72,8 @@ def bill_of(*, period: UsagePeriod, now: datetime) -> Bill | None:
         return None
     if subscription and subscription.trial_end and period.start < subscription.trial_end:
         return Bill(currency, [])
-    lines = list(_base_lines(subscription, terms, over)) if subscription else []
+    by_hand = subscription is not None and subscription.collection == Collection.MANUAL
+    lines = list(_base_lines(subscription, terms, over)) if subscription and by_hand else []
     spend = spend_of(period=period, plan=terms[-1].plan, currency=currency, now=now)
     lines += [_overage(line, over) for line in spend.lines if line.amount_minor]
     return Bill(currency, lines)
@@ -79,6 +81,8 @@ def bill_of(*, period: UsagePeriod, now: datetime) -> Bill | None:
 
 def _subscription_of(period: UsagePeriod) -> Subscription | None:
     rows = Subscription.objects.filter(org_id=period.org_id, started_at__lt=period.end)
+    # One whose first payment never came gave nothing and bills nothing.
+    rows = rows.exclude(status=SubscriptionStatus.INCOMPLETE)
     last = rows.order_by("-started_at", "-pk").first()
     if last is None or (last.ended_at is not None and last.ended_at <= period.start):
         return None

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, Q
 
-from billing.models import Subscription, SubscriptionStatus
+from billing.models import Collection, Subscription, SubscriptionStatus
 from orgs.context import SYSTEM, Actor
 from orgs.models import OrganizationStatus
 from orgs.services.audit import record_event
@@ -19,6 +19,9 @@ from quotas.services.plans import DEFAULT_PLAN, assign_plan
 from spoke.core import tenancy
 from spoke.core.errors import Conflict, InvalidInput, NotFound
 from spoke.core.periods import Interval, period_containing
+
+# The shortest period that can be stored, of a subscription whose period Stripe has yet to say.
+MOMENT = timedelta(microseconds=1)
 
 
 def live_subscription(*, org_id: int) -> Subscription | None:
@@ -62,7 +65,7 @@ def start_subscription(
     )
     restart_period(org_id=org_id, anchor=anchor, now=now)
     assign_plan(org_id=org_id, plan=plan, actor=actor, now=now)
-    _record(subscription, actor, "subscription.started", now)
+    record(subscription, actor, "subscription.started", now)
     return subscription
 
 
@@ -90,8 +93,8 @@ def change_plan(*, org_id: int, plan: Plan, actor: Actor, now: datetime) -> Subs
         assign_plan(org_id=org_id, plan=plan, actor=actor, now=now)
     else:
         subscription.pending_plan = plan
-    _save(subscription, now)
-    _record(subscription, actor, "subscription.changed", now)
+    save(subscription, now)
+    record(subscription, actor, "subscription.changed", now)
     return subscription
 
 
@@ -105,10 +108,10 @@ def cancel_subscription(
     subscription = _locked(org_id)
     subscription.canceled_at = subscription.canceled_at or now
     if immediately:
-        return _end(subscription, actor, now)
+        return end_subscription(subscription, actor, now)
     subscription.cancel_at_period_end = True
-    _save(subscription, now)
-    _record(subscription, actor, "subscription.cancel_requested", now)
+    save(subscription, now)
+    record(subscription, actor, "subscription.cancel_requested", now)
     return subscription
 
 
@@ -121,16 +124,17 @@ def reactivate_subscription(*, org_id: int, actor: Actor, now: datetime) -> Subs
     if not subscription.cancel_at_period_end:
         return subscription
     subscription.cancel_at_period_end, subscription.canceled_at = False, None
-    _save(subscription, now)
-    _record(subscription, actor, "subscription.reactivated", now)
+    save(subscription, now)
+    record(subscription, actor, "subscription.reactivated", now)
     return subscription
 
 
 def due_subscriptions(*, now: datetime) -> list[int]:
-    """Whose subscription has come to the end of a month, year or trial, or who has closed."""
+    """Whose subscription by hand has come to the end of a month, year or trial, or who has closed."""
     over = Q(current_period_end__lte=now) | Q(org__status=OrganizationStatus.CLOSED)
     with tenancy.all_organizations(reason="find subscriptions to renew"):
-        due = Subscription.objects.filter(over, ended_at__isnull=True)
+        by_hand = Subscription.objects.filter(collection=Collection.MANUAL)
+        due = by_hand.filter(over, ended_at__isnull=True)
         return list(due.order_by("current_period_end").values_list("org_id", flat=True))
 
 
@@ -143,16 +147,18 @@ def turn_subscription(*, org_id: int, now: datetime) -> bool:
     """
     org = lock_organization(org_id)
     subscription = live_subscription(org_id=org_id)
-    if subscription is None:
+    if subscription is None or subscription.collection != Collection.MANUAL:
         return False
     at = subscription.current_period_end
     if org.closed_at is not None and org.closed_at < at:
-        _end(subscription, SYSTEM, max(org.closed_at, subscription.current_period_start))
+        end_subscription(
+            subscription, SYSTEM, max(org.closed_at, subscription.current_period_start)
+        )
         return True
     if at > now:
         return False
     if subscription.cancel_at_period_end:
-        _end(subscription, SYSTEM, at)
+        end_subscription(subscription, SYSTEM, at)
         return True
     if subscription.pending_plan is not None:
         subscription.plan, subscription.pending_plan = subscription.pending_plan, None
@@ -161,20 +167,21 @@ def turn_subscription(*, org_id: int, now: datetime) -> bool:
     following = period_containing(anchor=subscription.anchor, interval=interval, at=at)
     subscription.status = SubscriptionStatus.ACTIVE
     subscription.current_period_start, subscription.current_period_end = at, following.end
-    _save(subscription, now)
-    _record(subscription, SYSTEM, "subscription.renewed", now)
+    save(subscription, now)
+    record(subscription, SYSTEM, "subscription.renewed", now)
     return True
 
 
-def _end(subscription: Subscription, actor: Actor, at: datetime) -> Subscription:
+def end_subscription(subscription: Subscription, actor: Actor, at: datetime) -> Subscription:
+    """A subscription that the caller holds locked ends; its organization has the default plan."""
     subscription.status, subscription.ended_at = SubscriptionStatus.CANCELED, at
     subscription.canceled_at = subscription.canceled_at or at
     subscription.pending_plan = None
-    _save(subscription, at)
+    save(subscription, at)
     restart_period(org_id=subscription.org_id, anchor=None, now=at)
     default = Plan.objects.current().get(code=DEFAULT_PLAN)
     assign_plan(org_id=subscription.org_id, plan=default, actor=actor, now=at)
-    _record(subscription, actor, "subscription.ended", at)
+    record(subscription, actor, "subscription.ended", at)
     return subscription
 
 
@@ -183,6 +190,8 @@ def _locked(org_id: int) -> Subscription:
     subscription = live_subscription(org_id=org_id)
     if subscription is None:
         raise NotFound("There is no subscription.", code="no_subscription")
+    if subscription.collection != Collection.MANUAL:
+        raise Conflict("The subscription is collected by Stripe.", code="collected_by_stripe")
     return subscription
 
 
@@ -197,14 +206,16 @@ def price_of(plan: Plan, interval: str, currency: str) -> int:
     return price
 
 
-def _save(subscription: Subscription, now: datetime) -> None:
+def save(subscription: Subscription, now: datetime) -> None:
+    """Writes a subscription that the caller holds locked, as its next revision."""
     subscription.updated_at = now
     subscription.revision = F("revision") + 1
     subscription.save()
     subscription.refresh_from_db(fields=["revision"])
 
 
-def _record(subscription: Subscription, actor: Actor, action: str, now: datetime) -> None:
+def record(subscription: Subscription, actor: Actor, action: str, now: datetime) -> None:
+    """Tells the audit log what became of a subscription."""
     pending = subscription.pending_plan
     record_event(
         org_id=subscription.org_id,

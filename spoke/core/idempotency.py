@@ -17,6 +17,7 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from spoke.core import sealing, tenancy
 from spoke.core.errors import Conflict, InvalidInput, Unprocessable
+from spoke.core.locks import LockedError, held
 from spoke.core.models import IdempotencyRecord
 
 LIFETIME = timedelta(hours=24)
@@ -63,11 +64,7 @@ def run_once(
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [name])
         if not cursor.fetchone()[0]:
-            raise Conflict(
-                "A request with this Idempotency-Key is still being processed.",
-                code="idempotency_key_in_use",
-                headers={"Retry-After": "1"},
-            )
+            raise _in_use()
     record = IdempotencyRecord.objects.filter(**owner, key=key).first()
     if record is not None and record.created_at <= now - LIFETIME:
         record.delete()
@@ -84,6 +81,56 @@ def run_once(
         created_at=now,
     )
     return response
+
+
+def run_outside(
+    *,
+    key: str,
+    request_hash: str,
+    user_id: int | None,
+    now: datetime,
+    scope: tenancy.Scope,
+    handler: Callable[[], Response],
+) -> Response:
+    """As `run_once`, for a handler that works outside of transactions and can be taken up again.
+
+    Where it died before its answer was kept, the same call runs it again: it has to go on from what it
+    left. Raises as `run_once` does.
+    """
+    owner = f"{scope.org_id}:{None if scope.org_id else user_id}:{key}"
+    options: dict[str, Any] = {
+        "key": key,
+        "request_hash": request_hash,
+        "user_id": user_id,
+        "now": now,
+    }
+    try:
+        with held(f"idempotency-{owner}", wait=False):
+            with tenancy.scoped(scope):
+                kept = _kept(scope, user_id, key, now)
+                if kept is not None:
+                    return _replay(kept, request_hash)
+            response = handler()
+            with tenancy.scoped(scope):
+                return run_once(**options, handler=lambda: response)
+    except LockedError as error:
+        raise _in_use() from error
+
+
+def _kept(
+    scope: tenancy.Scope, user_id: int | None, key: str, now: datetime
+) -> IdempotencyRecord | None:
+    owner = {"org_id": scope.org_id} if scope.org_id else {"org_id": None, "user_id": user_id}
+    rows = IdempotencyRecord.objects.filter(**owner, key=key, created_at__gt=now - LIFETIME)
+    return rows.first()
+
+
+def _in_use() -> Conflict:
+    return Conflict(
+        "A request with this Idempotency-Key is still being processed.",
+        code="idempotency_key_in_use",
+        headers={"Retry-After": "1"},
+    )
 
 
 def _replay(record: IdempotencyRecord, request_hash: str) -> Response:

@@ -30,6 +30,8 @@ class SpokeViewSet(GenericViewSet[Any]):
     now: datetime
     # Actions that take no body; one that is sent all the same is refused.
     without_body: ClassVar[frozenset[str]] = frozenset()
+    # Actions that call others over the network: they run outside of a transaction, and open their own.
+    outside: ClassVar[frozenset[str]] = frozenset()
 
     def scope(self) -> tenancy.Scope:
         """For whom the handler works."""
@@ -65,6 +67,8 @@ class SpokeViewSet(GenericViewSet[Any]):
         if request.method in SAFE_METHODS:
             with tenancy.reading(self.scope()):
                 return handler()
+        if self.action in self.outside:
+            return self._run_outside(request, handler, key)
         if key is None:
             with tenancy.scoped(self.scope()):
                 return handler()
@@ -77,6 +81,20 @@ class SpokeViewSet(GenericViewSet[Any]):
                 now=self.now,
                 handler=handler,
             )
+
+    def _run_outside(
+        self, request: Request, handler: Callable[[], Response], key: str | None
+    ) -> Response:
+        if key is None:
+            return handler()
+        return idempotency.run_outside(
+            key=key,
+            request_hash=idempotency.fingerprint(request),
+            user_id=request.user.pk,
+            now=self.now,
+            scope=self.scope(),
+            handler=handler,
+        )
 
     def before_transaction(self, request: Request) -> None:
         """Slow work that must hold no lock, such as writing files; it may be repeated or orphaned.

@@ -5,7 +5,7 @@ from typing import Any
 
 from spoke.devservers.stripe import forms
 from spoke.devservers.stripe.errors import Refusal, invalid
-from spoke.devservers.stripe.routes import empty, lists, route
+from spoke.devservers.stripe.routes import PAGING, empty, lists, matching, page, route
 from spoke.devservers.stripe.store import Object, Store
 
 Params = dict[str, Any]
@@ -198,8 +198,32 @@ def make_tax_rate(store: Store, params: Params) -> Object:
     )
 
 
-lists("product", "/v1/products", "active type url")
-lists("price", "/v1/prices", "active currency product type")
+@route("GET", "/v1/products", f"{PAGING} active ids url")
+def list_products(store: Store, params: Params) -> Object:
+    rows = matching(store.newest("product"), params, "active url")
+    if params.get("ids"):
+        rows = [row for row in rows if row["id"] in params["ids"]]
+    return page(rows, params, "/v1/products")
+
+
+@route("GET", "/v1/products/{}")
+def read_product(store: Store, params: Params, name: str) -> Object:
+    return store.get("product", name)
+
+
+@route("GET", "/v1/prices", f"{PAGING} active currency product type lookup_keys")
+def list_prices(store: Store, params: Params) -> Object:
+    rows = matching(store.newest("price"), params, "active currency product type")
+    if params.get("lookup_keys"):
+        rows = [row for row in rows if row["lookup_key"] in params["lookup_keys"]]
+    return page(rows, params, "/v1/prices")
+
+
+@route("GET", "/v1/prices/{}")
+def read_price(store: Store, params: Params, name: str) -> Object:
+    return store.get("price", name)
+
+
 lists("tax_rate", "/v1/tax_rates", "active inclusive")
 for path in (
     *("balance_transactions", "coupons", "country_specs", "files", "file_links", "mandates"),

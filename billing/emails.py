@@ -1,0 +1,35 @@
+"""E-mails of billing, each in text and HTML from the templates in templates/billing/emails/."""
+
+from datetime import datetime
+
+from billing.services import dunning
+from orgs.emails import send_rendered
+from spoke.core import tenancy
+
+
+def send_due_notice(*, org_id: int, now: datetime) -> int:
+    """Owners and admins are told that the payment is overdue, once a stage; returns how many.
+
+    Nothing is sent inside a transaction. A failure is raised; the notice is claimed again later.
+    """
+    with tenancy.organization(org_id):
+        notice = dunning.claim(org_id=org_id, now=now)
+    if notice is None:
+        return 0
+    org = notice.organization
+    for address in notice.recipients:
+        send_rendered(
+            "billing/emails/overdue",
+            to=address,
+            subject=f"The payment of {org.display_name} did not go through",
+            context={
+                "organization": org.display_name,
+                "name": org.name,
+                "plan": notice.plan,
+                "day": notice.day,
+                "suspended_at": notice.suspended_at,
+            },
+        )
+    with tenancy.organization(org_id):
+        dunning.note_sent(org_id=org_id, notice_id=notice.id, now=now)
+    return len(notice.recipients)

@@ -1,0 +1,318 @@
+"""Subscriptions that Stripe collects: asked for by their owners, in steps that can be taken again.
+
+Each function does its network calls outside of transactions, so none may be called inside one. What
+is meant to happen is written first, then Stripe is asked, then what Stripe says is applied. Whoever
+dies in between leaves a row that the same request, or the reconciliation, goes on from.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing.models import Collection, Subscription, SubscriptionStatus
+from billing.services import subscriptions
+from billing.services.customers import (
+    add_payment_method,
+    customer_of,
+    ensure_customer,
+    organization_of,
+)
+from billing.services.stripe_subscriptions import apply_subscription
+from billing.stripe import gateway
+from billing.stripe.catalogue import stripe_price_of
+from billing.stripe.client import PaymentDeclined
+from billing.stripe.translate import InvoiceState, PaymentStep, SubscriptionState
+from orgs.context import SYSTEM, Actor
+from orgs.models import OrganizationStatus
+from orgs.services.organizations import lock_organization
+from quotas.models import Plan, PlanPrice
+from spoke.core import tenancy
+from spoke.core.errors import Conflict, DomainError, NotFound, ServiceUnavailable
+from spoke.core.locks import held
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants to subscribe to."""
+
+    plan: Plan
+    interval: str
+    currency: str
+    trial_days: int = 0
+    payment_method: str | None = None
+
+    def digest(self) -> str:
+        """The same for the same wish."""
+        parts = (self.plan.pk, self.interval, self.currency, self.trial_days, self.payment_method)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def lock_name(org_id: int) -> str:
+    """Of the lock under which an organization's subscription is fetched and applied."""
+    return f"stripe-subscription-{org_id}"
+
+
+def subscribe(
+    *, org_id: int, wish: Wish, actor: Actor, now: datetime
+) -> tuple[Subscription, PaymentStep]:
+    """The organization has the plan once its first payment, or its trial, is there.
+
+    Asked for again after a failure it goes on where that left it. Raises Conflict where a subscription
+    is live, InvalidInput, PaymentDeclined (then nothing is left of it), and ServiceUnavailable.
+    """
+    with held(lock_name(org_id), wait=False):
+        row, again = _reserve(org_id, wish, now)
+        try:
+            state, step = _made(row, wish, again=again, now=now)
+        except ServiceUnavailable:
+            raise
+        except DomainError:
+            _forget(row)
+            raise
+        if step.status == "requires_payment_method" and state.status == "incomplete":
+            gateway.cancel_now(subscription=state.id, prorate=False)
+            _forget(row)
+            raise PaymentDeclined(
+                step.message or "The card was declined.",
+                decline_code=step.decline_code,
+                field="payment_method_id",
+            )
+        with tenancy.organization(org_id):
+            done = apply_subscription(org_id=org_id, state=state, now=now, actor=actor)
+        return done or row, step
+
+
+def _reserve(org_id: int, wish: Wish, now: datetime) -> tuple[Subscription, bool]:
+    """The row that stands for what is being made; and whether it stood there before."""
+    with tenancy.organization(org_id):
+        org = lock_organization(org_id)
+        if org.status == OrganizationStatus.CLOSED:
+            raise Conflict("The organization is closed.", code="organization_closed")
+        live = subscriptions.live_subscription(org_id=org_id)
+        if live is not None and live.status == SubscriptionStatus.INCOMPLETE and not live.stripe_id:
+            live.plan, live.interval, live.currency = wish.plan, wish.interval, wish.currency
+            subscriptions.save(live, now)
+            return live, True
+        subscriptions.check_start(
+            org_id=org_id, plan=wish.plan, interval=wish.interval, currency=wish.currency
+        )
+        row = Subscription.objects.create(
+            org_id=org_id,
+            plan=wish.plan,
+            status=SubscriptionStatus.INCOMPLETE,
+            interval=wish.interval,
+            currency=wish.currency,
+            collection=Collection.STRIPE,
+            anchor=now,
+            started_at=now,
+            current_period_start=now,
+            current_period_end=now + subscriptions.MOMENT,
+            updated_at=now,
+        )
+        return row, False
+
+
+def _made(
+    row: Subscription, wish: Wish, *, again: bool, now: datetime
+) -> tuple[SubscriptionState, PaymentStep]:
+    """Stripe's subscription for the row; one that an earlier try left behind is found, not doubled."""
+    org_id = row.org_id
+    customer = ensure_customer(org_id=org_id, now=now)
+    if again:
+        for found in gateway.subscriptions_of(customer):
+            if found.metadata.get(gateway.SUBSCRIPTION) == str(row.pk) and not found.ended_at:
+                return found, gateway.get_payment_step(found.id)
+    card = None
+    if wish.payment_method:
+        card = add_payment_method(
+            org_id=org_id, payment_method=wish.payment_method, set_as_default=True, now=now
+        ).stripe_id
+    return gateway.create_subscription(
+        customer=customer,
+        price=stripe_price_of(price_row(wish.plan, wish.interval, wish.currency)),
+        org_id=org_id,
+        our_id=row.pk,
+        trial_days=wish.trial_days,
+        payment_method=card,
+        key=f"spoke-subscription-{row.pk}-{wish.digest()}-{card}",
+    )
+
+
+def price_row(plan: Plan, interval: str, currency: str) -> PlanPrice:
+    """The row of a plan's base price. Raises InvalidInput for one that has none."""
+    subscriptions.price_of(plan, interval, currency)
+    rows = PlanPrice.objects.select_related("plan")
+    return rows.get(plan=plan, interval=interval, currency=currency)
+
+
+def _forget(row: Subscription) -> None:
+    with tenancy.organization(row.org_id):
+        Subscription.objects.filter(
+            pk=row.pk, status=SubscriptionStatus.INCOMPLETE, stripe_id__isnull=True
+        ).delete()
+
+
+def change_plan(
+    *, org_id: int, plan: Plan, actor: Actor, now: datetime, interval: str | None = None
+) -> Subscription:
+    """A dearer plan or a longer interval holds at once and is paid at once, prorated.
+
+    A cheaper plan holds from the end of what is paid for; asking for the plan in force takes that back.
+    Raises NotFound, InvalidInput, Conflict, PaymentDeclined (then nothing is changed) and
+    ServiceUnavailable.
+    """
+    with held(lock_name(org_id), wait=False):
+        row, dearer = _intend(org_id, plan, interval, now)
+        state = gateway.get_subscription(row.stripe_id or "")
+        price = stripe_price_of(price_row(plan, interval or row.interval, row.currency))
+        if dearer:
+            state = _restored(row, state)
+        if state.price != price:
+            state = gateway.change_price(
+                subscription=state,
+                price=price,
+                prorate=dearer and state.status != "trialing",
+                key=f"spoke-change-{row.pk}-{row.revision}-{price}",
+            )
+        return _apply(org_id, state, actor, now)
+
+
+def _intend(
+    org_id: int, plan: Plan, interval: str | None, now: datetime
+) -> tuple[Subscription, bool]:
+    """Writes a pending plan before Stripe is asked; says whether the change is for something dearer."""
+    with tenancy.organization(org_id):
+        row = _locked(org_id)
+        if row.status == SubscriptionStatus.INCOMPLETE:
+            raise Conflict("Its first payment is not made yet.", code="subscription_incomplete")
+        if interval == "month" and row.interval == "year":
+            raise Conflict(
+                "A year that is paid for ends first: cancel, and subscribe by month then.",
+                code="interval_change",
+            )
+        longer = interval is not None and interval != row.interval
+        new = subscriptions.price_of(plan, interval or row.interval, row.currency)
+        old = subscriptions.price_of(row.plan, row.interval, row.currency)
+        if longer or new > old:
+            return row, True
+        row.pending_plan = None if plan.pk == row.plan_id else plan
+        subscriptions.save(row, now)
+        return row, False
+
+
+def _restored(row: Subscription, state: SubscriptionState) -> SubscriptionState:
+    """The price in force, where a cheaper one waited: what is given back is what was paid."""
+    price = stripe_price_of(price_row(row.plan, row.interval, row.currency))
+    if row.pending_plan_id is None or state.price == price:
+        return state
+    return gateway.change_price(
+        subscription=state,
+        price=price,
+        prorate=False,
+        key=f"spoke-restore-{row.pk}-{row.revision}",
+    )
+
+
+def preview(
+    *, org_id: int, plan: Plan, now: datetime, interval: str | None = None
+) -> tuple[InvoiceState, bool]:
+    """The invoice that a change would make, and whether it would hold at once. Changes nothing."""
+    with tenancy.organization(org_id):
+        row = _locked(org_id)
+        new = subscriptions.price_of(plan, interval or row.interval, row.currency)
+        old = subscriptions.price_of(row.plan, row.interval, row.currency)
+    dearer = new > old or (interval is not None and interval != row.interval)
+    state = gateway.get_subscription(row.stripe_id or "")
+    price = stripe_price_of(price_row(plan, interval or row.interval, row.currency))
+    prorate = dearer and state.status != "trialing"
+    found = gateway.preview_change(subscription=state, price=price, prorate=prorate, at=now)
+    return found, dearer
+
+
+def cancel(*, org_id: int, immediately: bool, actor: Actor, now: datetime) -> Subscription:
+    """It ends with what is paid for, or now, with a credit for what is left unused.
+
+    One whose first payment is not made ends at once. Raises NotFound and ServiceUnavailable.
+    """
+    with held(lock_name(org_id), wait=False):
+        with tenancy.organization(org_id):
+            row = _locked(org_id)
+        incomplete = row.status == SubscriptionStatus.INCOMPLETE
+        name = row.stripe_id or ""
+        if immediately or incomplete:
+            state = gateway.cancel_now(subscription=name, prorate=not incomplete)
+        else:
+            state = gateway.set_cancel_at_period_end(subscription=name, cancel=True)
+        return _apply(org_id, state, actor, now)
+
+
+def reactivate(*, org_id: int, actor: Actor, now: datetime) -> Subscription:
+    """A cancellation that has not come into force is taken back."""
+    with held(lock_name(org_id), wait=False):
+        with tenancy.organization(org_id):
+            row = _locked(org_id)
+        state = gateway.set_cancel_at_period_end(subscription=row.stripe_id or "", cancel=False)
+        return _apply(org_id, state, actor, now)
+
+
+def refresh(*, subscription: str, customer: str, now: datetime) -> bool:
+    """Our subscription is as Stripe's is now; says whether anything changed."""
+    org_id = organization_of(customer)
+    if org_id is None:
+        return False
+    with held(lock_name(org_id)):
+        state = gateway.get_subscription(subscription)
+        with tenancy.organization(org_id):
+            rows = Subscription.objects.filter(org_id=org_id, stripe_id=subscription)
+            before = rows.values_list("revision", flat=True).first()
+            apply_subscription(org_id=org_id, state=state, now=now)
+            return before != rows.values_list("revision", flat=True).first()
+
+
+def end_of_closed(*, org_id: int, now: datetime) -> bool:
+    """The subscription of a closed organization has ended at Stripe, without a credit."""
+    with held(lock_name(org_id)):
+        with tenancy.organization(org_id):
+            row = subscriptions.live_subscription(org_id=org_id)
+        if row is None or row.collection != Collection.STRIPE or not row.stripe_id:
+            return False
+        state = gateway.cancel_now(subscription=row.stripe_id, prorate=False)
+        _apply(org_id, state, SYSTEM, now)
+        return True
+
+
+def finish_abandoned(*, org_id: int, now: datetime) -> bool:
+    """What a request that died left behind is found at Stripe and applied, or forgotten."""
+    with held(lock_name(org_id)):
+        with tenancy.organization(org_id):
+            row = subscriptions.live_subscription(org_id=org_id)
+        if row is None or row.stripe_id or row.status != SubscriptionStatus.INCOMPLETE:
+            return False
+        customer = customer_of(org_id)
+        for state in gateway.subscriptions_of(customer) if customer else ():
+            if state.metadata.get(gateway.SUBSCRIPTION) == str(row.pk):
+                _apply(org_id, state, SYSTEM, now)
+                return True
+        _forget(row)
+        return True
+
+
+def _apply(org_id: int, state: SubscriptionState, actor: Actor, now: datetime) -> Subscription:
+    with tenancy.organization(org_id):
+        done = apply_subscription(org_id=org_id, state=state, now=now, actor=actor)
+    if done is None:
+        raise NotFound("There is no subscription.", code="no_subscription")
+    return done
+
+
+def _locked(org_id: int) -> Subscription:
+    lock_organization(org_id)
+    row = subscriptions.live_subscription(org_id=org_id)
+    if row is None:
+        raise NotFound("There is no subscription.", code="no_subscription")
+    if row.collection != Collection.STRIPE or not row.stripe_id:
+        raise Conflict(
+            "The subscription is not collected by card: ask us to change it.",
+            code="collected_by_hand",
+        )
+    return row

@@ -1,0 +1,149 @@
+"""Organizations as Stripe's customers, and the ways they pay, as rows of ours."""
+
+from datetime import datetime
+
+from billing.models import PaymentMethod, StripeCustomer
+from billing.stripe import gateway
+from billing.stripe.translate import CardState, CustomerState
+from orgs.context import SYSTEM
+from orgs.models import Organization
+from orgs.services.audit import record_event
+from spoke.core import tenancy
+from spoke.core.errors import NotFound
+
+
+def customer_of(org_id: int) -> str | None:
+    """Stripe's id of the organization's customer."""
+    with tenancy.organization(org_id):
+        return _customer_id(org_id)
+
+
+def _customer_id(org_id: int) -> str | None:
+    rows = StripeCustomer.objects.filter(org_id=org_id)
+    return rows.values_list("stripe_id", flat=True).first()
+
+
+def organization_of(customer: str) -> int | None:
+    """Whose customer that is."""
+    with tenancy.all_organizations(reason="find whose customer this is"):
+        rows = StripeCustomer.objects.filter(stripe_id=customer)
+        return rows.values_list("org_id", flat=True).first()
+
+
+def ensure_customer(*, org_id: int, now: datetime) -> str:
+    """The organization has one customer at Stripe, however often this is called. No transaction."""
+    with tenancy.organization(org_id):
+        known = _customer_id(org_id)
+        org = Organization.objects.select_related("owner").get(pk=org_id)
+        name, email = org.display_name or org.name, org.email
+    if known:
+        return known
+    made = gateway.create_customer(org_id=org_id, name=name, email=email)
+    with tenancy.organization(org_id):
+        StripeCustomer.objects.bulk_create(
+            [StripeCustomer(org_id=org_id, stripe_id=made.id, created_at=now)],
+            ignore_conflicts=True,
+        )
+        return _customer_id(org_id) or made.id
+
+
+def apply_card(*, org_id: int, state: CardState, now: datetime) -> bool:
+    """Our row of a payment method is as Stripe's; says whether anything changed. A transaction."""
+    rows = PaymentMethod.objects.filter(org_id=org_id, stripe_id=state.id)
+    if state.customer is None or state.customer != _customer_id(org_id):
+        deleted, _ = rows.delete()
+        return bool(deleted)
+    values = {
+        "kind": state.kind,
+        "brand": state.brand,
+        "last4": state.last4,
+        "exp_month": state.exp_month,
+        "exp_year": state.exp_year,
+    }
+    row = rows.select_for_update().first()
+    if row is None:
+        PaymentMethod.objects.create(
+            org_id=org_id, stripe_id=state.id, created_at=state.created_at, **values
+        )
+        record_event(
+            org_id=org_id,
+            actor=SYSTEM,
+            action="payment_method.added",
+            now=now,
+            target=("payment_method", state.id),
+            data={"brand": state.brand, "last4": state.last4},
+        )
+        return True
+    changed = {name: value for name, value in values.items() if getattr(row, name) != value}
+    for name, value in changed.items():
+        setattr(row, name, value)
+    if changed:
+        row.save(update_fields=[*changed])
+    return bool(changed)
+
+
+def apply_customer(*, org_id: int, state: CustomerState) -> bool:
+    """The default payment method is Stripe's; says whether anything changed. A transaction."""
+    if state.deleted:
+        deleted, _ = PaymentMethod.objects.filter(org_id=org_id).delete()
+        gone, _ = StripeCustomer.objects.filter(org_id=org_id, stripe_id=state.id).delete()
+        return bool(deleted or gone)
+    rows = PaymentMethod.objects.filter(org_id=org_id)
+    # The old one first: there is one default at most.
+    dropped = rows.filter(is_default=True).exclude(stripe_id=state.default_payment_method or "")
+    changed = dropped.update(is_default=False)
+    if state.default_payment_method:
+        chosen = rows.filter(stripe_id=state.default_payment_method, is_default=False)
+        changed += chosen.update(is_default=True)
+    return bool(changed)
+
+
+def add_payment_method(
+    *, org_id: int, payment_method: str, set_as_default: bool, now: datetime
+) -> PaymentMethod:
+    """The payment method is the organization's; its first one is the default. No transaction.
+
+    Raises PaymentDeclined and InvalidInput, and then nothing is changed.
+    """
+    customer = ensure_customer(org_id=org_id, now=now)
+    card = gateway.attach_payment_method(
+        customer=customer,
+        payment_method=payment_method,
+        key=f"spoke-attach-{org_id}-{payment_method}-{int(now.timestamp())}",
+    )
+    with tenancy.organization(org_id):
+        first = not PaymentMethod.objects.filter(org_id=org_id).exists()
+    state = None
+    if set_as_default or first:
+        state = gateway.set_default_payment_method(customer=customer, payment_method=card.id)
+    with tenancy.organization(org_id):
+        apply_card(org_id=org_id, state=card, now=now)
+        if state is not None:
+            apply_customer(org_id=org_id, state=state)
+        return PaymentMethod.objects.get(org_id=org_id, stripe_id=card.id)
+
+
+def make_default(*, org_id: int, payment_method: str) -> PaymentMethod:
+    """Invoices are paid by it from now on. No transaction. Raises NotFound."""
+    row = _known(org_id, payment_method)
+    customer = customer_of(org_id) or ""
+    state = gateway.set_default_payment_method(customer=customer, payment_method=row.stripe_id)
+    with tenancy.organization(org_id):
+        apply_customer(org_id=org_id, state=state)
+        return PaymentMethod.objects.get(pk=row.pk)
+
+
+def remove_payment_method(*, org_id: int, payment_method: str, now: datetime) -> None:
+    """It is nobody's any more. No transaction. Raises NotFound."""
+    row = _known(org_id, payment_method)
+    state = gateway.detach_payment_method(row.stripe_id)
+    with tenancy.organization(org_id):
+        apply_card(org_id=org_id, state=state, now=now)
+
+
+def _known(org_id: int, payment_method: str) -> PaymentMethod:
+    with tenancy.organization(org_id):
+        row = PaymentMethod.objects.filter(org_id=org_id, stripe_id=payment_method).first()
+    if row is None:
+        raise NotFound("There is no such payment method.")
+    return row

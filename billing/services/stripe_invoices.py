@@ -1,0 +1,256 @@
+"""Invoices and Stripe: ours are collected there, and those that Stripe writes are copied here."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from billing.models import Invoice, InvoiceLine, InvoiceSource, InvoiceStatus, LineKind
+from billing.services.customers import customer_of, organization_of
+from billing.services.invoicing import settle_invoice
+from billing.stripe import gateway
+from billing.stripe.client import PaymentDeclined
+from billing.stripe.translate import InvoiceState
+from orgs.context import Actor
+from orgs.models import Organization
+from orgs.services.organizations import lock_organization
+from spoke.core import tenancy
+from spoke.core.locks import held
+from spoke.core.money import exponent_of
+
+STRIPE = Actor("system", None, "Stripe")
+SETTLED = (InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)
+
+# Open or settled by hand since Stripe was told, of organizations whose subscription Stripe collects.
+TO_PUSH = """
+SELECT i.org_id, i.id FROM billing_invoice i
+WHERE i.source = 'usage' AND i.number IS NOT NULL
+  AND (i.status = 'open' AND i.pushed_at IS NULL
+       OR i.stripe_id IS NOT NULL AND i.settled_at > i.pushed_at)
+  AND (SELECT s.collection FROM billing_subscription s WHERE s.org_id = i.org_id
+       AND s.status <> 'incomplete' ORDER BY s.started_at DESC, s.id DESC LIMIT 1) = 'stripe'
+ORDER BY i.id
+"""
+
+
+def lock_name(invoice: str) -> str:
+    """Of the lock under which an invoice of Stripe's is fetched and applied."""
+    return f"stripe-invoice-{invoice}"
+
+
+def due_for_push() -> list[tuple[int, int]]:
+    """(organization, invoice) of those that Stripe has yet to be told of."""
+    reason = "find invoices for Stripe to collect"
+    with tenancy.all_organizations(reason=reason), connection.cursor() as cursor:
+        cursor.execute(TO_PUSH)
+        return [(org_id, invoice_id) for org_id, invoice_id in cursor.fetchall()]
+
+
+def push_invoice(*, org_id: int, invoice_id: int, now: datetime) -> str | None:
+    """Stripe has this invoice of ours, once, with its number and lines, and tries to collect it.
+
+    One that staff settled is settled there. Each step may be taken again after a crash. No transaction.
+    Returns Stripe's id; None where there is nothing to tell. Raises what the gateway does.
+    """
+    with held(f"push-invoice-{invoice_id}"):
+        with tenancy.organization(org_id):
+            invoice = Invoice.objects.for_org(org_id).get(pk=invoice_id)
+            lines = list(invoice.lines.order_by("position"))
+        customer = customer_of(org_id)
+        if customer is None or invoice.number is None:
+            return None
+        if invoice.stripe_id is None and invoice.status != InvoiceStatus.OPEN:
+            return None
+        state = _found_or_made(invoice, customer)
+        _note(invoice, state.id, None)
+        if state.status == "draft":
+            _add_lines(customer, state, lines, invoice.currency)
+            state = gateway.finalize_invoice(state.id)
+        if state.status == "open":
+            state = _settled_there(invoice, state)
+        _note(invoice, state.id, now)
+        with tenancy.organization(org_id):
+            apply_invoice(org_id=org_id, state=state, now=now)
+        return state.id
+
+
+def _found_or_made(invoice: Invoice, customer: str) -> InvoiceState:
+    if invoice.stripe_id:
+        return gateway.get_invoice(invoice.stripe_id)
+    found = gateway.find_invoice(customer=customer, our_id=invoice.pk)
+    return found or gateway.create_invoice(
+        customer=customer,
+        currency=invoice.currency,
+        number=invoice.number or "",
+        org_id=invoice.org_id,
+        our_id=invoice.pk,
+    )
+
+
+def _add_lines(customer: str, state: InvoiceState, lines: list[InvoiceLine], currency: str) -> None:
+    there = gateway.lines_pushed(state.id)
+    for line in lines:
+        if str(line.pk) in there:
+            continue
+        gateway.add_line(
+            customer=customer,
+            invoice=state.id,
+            our_id=line.pk,
+            amount_minor=line.amount_minor,
+            currency=currency,
+            description=line.description,
+            start=line.start,
+            end=line.end,
+        )
+
+
+def _settled_there(invoice: Invoice, state: InvoiceState) -> InvoiceState:
+    """Paid by card, or settled as staff settled it; what is declined stays open, and Stripe retries."""
+    if invoice.status == InvoiceStatus.PAID:
+        return gateway.pay_out_of_band(state.id)
+    if invoice.status == InvoiceStatus.VOID:
+        return gateway.void_invoice(state.id)
+    if invoice.status == InvoiceStatus.UNCOLLECTIBLE:
+        return gateway.give_up_invoice(state.id)
+    try:
+        return gateway.pay_invoice(state.id)
+    except PaymentDeclined:
+        return gateway.get_invoice(state.id)
+
+
+def _note(invoice: Invoice, stripe_id: str, pushed_at: datetime | None) -> None:
+    with tenancy.organization(invoice.org_id):
+        Invoice.objects.filter(pk=invoice.pk).update(
+            stripe_id=stripe_id, **({"pushed_at": pushed_at} if pushed_at else {})
+        )
+
+
+def refresh(*, invoice: str, customer: str, now: datetime) -> bool:
+    """Our invoice is as Stripe's is now; says whether anything changed."""
+    org_id = organization_of(customer)
+    if org_id is None:
+        return False
+    with held(lock_name(invoice)):
+        state = gateway.get_invoice(invoice)
+        with tenancy.organization(org_id):
+            return apply_invoice(org_id=org_id, state=state, now=now)
+
+
+def apply_invoice(*, org_id: int, state: InvoiceState, now: datetime) -> bool:
+    """Ours is settled as Stripe's is, or Stripe's own is copied; says whether anything changed.
+
+    `state` was fetched under the invoice's lock. Must run in a transaction.
+    """
+    org = lock_organization(org_id)
+    rows = Invoice.objects.for_org(org_id).select_for_update()
+    ours = state.metadata.get(gateway.INVOICE, "")
+    if ours.isdigit():
+        row = rows.filter(pk=int(ours), source=InvoiceSource.USAGE).first()
+        return row is not None and _settle(row, state, now)
+    row = rows.filter(stripe_id=state.id).first()
+    if row is None and not state.total:
+        # The first invoice of a trial, say: there is nothing to show.
+        return False
+    if row is None or row.status == InvoiceStatus.DRAFT:
+        return _copy(row, org, state, now)
+    return _settle(row, state, now)
+
+
+def _settle(row: Invoice, state: InvoiceState, now: datetime) -> bool:
+    """What is settled here stays as it is; Stripe is told by `push_invoice`."""
+    status = InvoiceStatus(state.status)
+    if status == row.status or status not in SETTLED or row.status in SETTLED[:2]:
+        return False
+    settle_invoice(
+        org_id=row.org_id,
+        invoice_id=row.pk,
+        status=status,
+        actor=STRIPE,
+        now=state.paid_at or now,
+    )
+    return True
+
+
+def _copy(row: Invoice | None, org: Organization, state: InvoiceState, now: datetime) -> bool:
+    start, end = _span(state)
+    number = None if state.status == "draft" else state.number
+    values: dict[str, Any] = {
+        "period_start": start,
+        "period_end": end,
+        "number": number,
+        "currency": state.currency,
+        "total_minor": state.total,
+        "finalized_at": state.finalized_at,
+        "due_at": state.finalized_at,
+        "settled_at": state.paid_at,
+        "settled_by": STRIPE.label if state.paid_at else "",
+    }
+    fresh = row is None
+    row = row or Invoice(
+        org=org,
+        source=InvoiceSource.STRIPE,
+        stripe_id=state.id,
+        created_at=state.created_at,
+        bill_to={"name": org.name, "display_name": org.display_name, "email": org.email},
+    )
+    before = [getattr(row, name) for name in values], row.status
+    for name, value in values.items():
+        setattr(row, name, value)
+    # Lines are written while it is a draft: afterwards the database lets nobody.
+    row.status, row.number = InvoiceStatus.DRAFT, None
+    row.save()
+    row.lines.all().delete()
+    InvoiceLine.objects.bulk_create(_lines(row, state))
+    row.status, row.number = InvoiceStatus(state.status), number
+    row.save()
+    return fresh or before != ([getattr(row, name) for name in values], row.status)
+
+
+def _span(state: InvoiceState) -> tuple[datetime, datetime]:
+    """From the first line's start to the last one's end: what is paid for."""
+    if not state.lines:
+        return state.period_start, state.period_end
+    return min(line.start for line in state.lines), max(line.end for line in state.lines)
+
+
+def _lines(row: Invoice, state: InvoiceState) -> list[InvoiceLine]:
+    exponent = -exponent_of(state.currency)
+    made = []
+    for position, line in enumerate(state.lines, start=1):
+        kind = LineKind.PRORATION if line.proration else LineKind.BASE
+        amount = Decimal(line.amount).scaleb(exponent)
+        made.append(
+            InvoiceLine(
+                org_id=row.org_id,
+                invoice=row,
+                position=position,
+                kind=kind,
+                description=line.description[:255],
+                start=line.start,
+                end=line.end,
+                quantity=line.quantity,
+                unit_amount=round(amount / line.quantity, 12),
+                precise_amount=amount,
+                amount_minor=line.amount,
+            )
+        )
+    rest = state.total - sum(line.amount for line in state.lines)
+    if rest:
+        amount = Decimal(rest).scaleb(exponent)
+        made.append(
+            InvoiceLine(
+                org_id=row.org_id,
+                invoice=row,
+                position=len(made) + 1,
+                kind=LineKind.TAX,
+                description="Tax and discounts",
+                start=row.period_start,
+                end=row.period_end,
+                quantity=1,
+                unit_amount=amount,
+                precise_amount=amount,
+                amount_minor=rest,
+            )
+        )
+    return made

@@ -1,0 +1,171 @@
+"""What Stripe says of a subscription becomes ours: limits, periods and status follow at once."""
+
+from datetime import datetime
+
+from billing.models import Collection, StripePrice, Subscription, SubscriptionStatus
+from billing.services import subscriptions
+from billing.stripe.gateway import SUBSCRIPTION
+from billing.stripe.translate import SubscriptionState
+from orgs.context import SYSTEM, Actor
+from orgs.models import Organization, OrganizationStatus
+from orgs.services.organizations import (
+    lock_organization,
+    reactivate_organization,
+)
+from quotas.models import Plan, PlanPrice
+from quotas.services.periods import restart_period
+from quotas.services.plans import assign_plan
+
+# Of an organization that is suspended because it does not pay.
+UNPAID = "Its payment is overdue."
+STATUSES = {
+    "incomplete": SubscriptionStatus.INCOMPLETE,
+    "incomplete_expired": SubscriptionStatus.CANCELED,
+    "trialing": SubscriptionStatus.TRIALING,
+    "active": SubscriptionStatus.ACTIVE,
+    "past_due": SubscriptionStatus.PAST_DUE,
+    "unpaid": SubscriptionStatus.PAST_DUE,
+    "paused": SubscriptionStatus.PAST_DUE,
+    "canceled": SubscriptionStatus.CANCELED,
+}
+GRANTING = (SubscriptionStatus.TRIALING, SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE)
+
+
+def apply_subscription(
+    *, org_id: int, state: SubscriptionState, now: datetime, actor: Actor = SYSTEM
+) -> Subscription | None:
+    """Our subscription is as Stripe's; None where there is nothing to do with it.
+
+    `state` was fetched while the caller held the object's lock, so that nothing newer is undone. The
+    same again changes nothing. Must run in a transaction.
+    """
+    org = lock_organization(org_id)
+    row = _row_of(org_id, state)
+    price = _price_of(state)
+    if row is None:
+        row = _adopted(org_id, state, price, now)
+        if row is None:
+            return None
+    if row.ended_at is not None:
+        return row
+    before = _seen(row)
+    status = STATUSES[state.status]
+    granted = before["status"] in GRANTING
+    row.stripe_id, row.currency = state.id, state.currency
+    row.trial_end, row.anchor = state.trial_end, state.anchor
+    row.cancel_at_period_end, row.canceled_at = state.cancel_at_period_end, state.canceled_at
+    if status == SubscriptionStatus.CANCELED:
+        return _ended(row, granted, actor, state, now)
+    _set_status(row, status, now)
+    turned = state.period_start >= row.current_period_end
+    row.current_period_start, row.current_period_end = state.period_start, state.period_end
+    if status in GRANTING:
+        _grant(row, price, granted=granted, turned=turned, actor=actor, now=now)
+    if _seen(row) == before:
+        return row
+    subscriptions.save(row, now)
+    if before["status"] != status:
+        subscriptions.record(row, actor, f"subscription.{status}", now)
+    _release(org, row, actor, now)
+    return row
+
+
+def _row_of(org_id: int, state: SubscriptionState) -> Subscription | None:
+    rows = Subscription.objects.select_for_update().filter(org_id=org_id)
+    found = rows.filter(stripe_id=state.id).first()
+    ours = state.metadata.get(SUBSCRIPTION, "")
+    if found is None and ours.isdigit():
+        found = rows.filter(pk=int(ours), stripe_id__isnull=True).first()
+    return found
+
+
+def _price_of(state: SubscriptionState) -> PlanPrice | None:
+    rows = StripePrice.objects.select_related("price__plan").filter(stripe_id=state.price)
+    known = rows.first()
+    return known.price if known else None
+
+
+def _adopted(
+    org_id: int, state: SubscriptionState, price: PlanPrice | None, now: datetime
+) -> Subscription | None:
+    """A row for a subscription that began at Stripe: at Checkout, or by staff in its dashboard."""
+    over = STATUSES[state.status] == SubscriptionStatus.CANCELED
+    if over or price is None or subscriptions.live_subscription(org_id=org_id) is not None:
+        return None
+    return Subscription.objects.create(
+        org_id=org_id,
+        plan=price.plan,
+        status=SubscriptionStatus.INCOMPLETE,
+        interval=price.interval,
+        currency=price.currency,
+        collection=Collection.STRIPE,
+        stripe_id=state.id,
+        anchor=state.anchor,
+        started_at=now,
+        trial_end=state.trial_end,
+        current_period_start=state.period_start,
+        current_period_end=state.period_end,
+        updated_at=now,
+    )
+
+
+def _seen(row: Subscription) -> dict[str, object]:
+    names = (
+        *("status", "plan_id", "pending_plan_id", "interval", "currency", "stripe_id", "anchor"),
+        *("trial_end", "current_period_start", "current_period_end", "cancel_at_period_end"),
+        *("canceled_at", "ended_at", "past_due_since"),
+    )
+    return {name: getattr(row, name) for name in names}
+
+
+def _set_status(row: Subscription, status: SubscriptionStatus, now: datetime) -> None:
+    row.status = status
+    if status == SubscriptionStatus.PAST_DUE:
+        row.past_due_since = row.past_due_since or now
+    else:
+        row.past_due_since = None
+
+
+def _grant(
+    row: Subscription,
+    price: PlanPrice | None,
+    *,
+    granted: bool,
+    turned: bool,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """The organization has the plan that Stripe bills; a cheaper one waits for the period's end."""
+    plan: Plan = price.plan if price else row.plan
+    if not granted:
+        row.plan, row.started_at = plan, now
+        row.interval = price.interval if price else row.interval
+        restart_period(org_id=row.org_id, anchor=row.anchor, now=now)
+        assign_plan(org_id=row.org_id, plan=plan, actor=actor, now=now)
+        return
+    waits = row.pending_plan_id == plan.pk and not turned
+    if plan.pk != row.plan_id and not waits:
+        row.plan, row.pending_plan = plan, None
+        assign_plan(org_id=row.org_id, plan=plan, actor=actor, now=now)
+    if price is not None and price.interval != row.interval:
+        row.interval = price.interval
+        restart_period(org_id=row.org_id, anchor=row.anchor, now=now)
+
+
+def _ended(
+    row: Subscription, granted: bool, actor: Actor, state: SubscriptionState, now: datetime
+) -> Subscription:
+    if granted:
+        done = subscriptions.end_subscription(row, actor, now)
+        _release(lock_organization(row.org_id), done, actor, now)
+        return done
+    row.status, row.ended_at = SubscriptionStatus.CANCELED, state.ended_at or now
+    subscriptions.save(row, now)
+    return row
+
+
+def _release(org: Organization, row: Subscription, actor: Actor, now: datetime) -> None:
+    """Who was suspended for not paying, and owes nothing any more, works again at once."""
+    suspended = org.status == OrganizationStatus.SUSPENDED and org.status_reason == UNPAID
+    if suspended and row.status != SubscriptionStatus.PAST_DUE:
+        reactivate_organization(org=org, actor=actor, now=now)

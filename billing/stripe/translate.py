@@ -1,0 +1,230 @@
+"""What Stripe's objects say, in our words. The only place that reads their members."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SubscriptionState:
+    """A subscription of Stripe's, now."""
+
+    id: str
+    customer: str
+    status: str
+    price: str
+    item: str
+    currency: str
+    anchor: datetime
+    started_at: datetime
+    period_start: datetime
+    period_end: datetime
+    trial_end: datetime | None
+    cancel_at_period_end: bool
+    canceled_at: datetime | None
+    ended_at: datetime | None
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PaymentStep:
+    """What a first payment waits for: "succeeded", "requires_action" or "requires_payment_method"."""
+
+    status: str
+    client_secret: str = ""
+    decline_code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class LineState:
+    """A line of an invoice of Stripe's; minor units."""
+
+    description: str
+    amount: int
+    start: datetime
+    end: datetime
+    proration: bool
+    quantity: int
+
+
+@dataclass(frozen=True)
+class InvoiceState:
+    """An invoice of Stripe's, now; minor units."""
+
+    id: str
+    customer: str
+    status: str
+    number: str | None
+    subscription: str | None
+    currency: str
+    total: int
+    tax: int
+    amount_due: int
+    amount_paid: int
+    starting_balance: int
+    period_start: datetime
+    period_end: datetime
+    created_at: datetime
+    finalized_at: datetime | None
+    paid_at: datetime | None
+    url: str
+    metadata: dict[str, str]
+    lines: list[LineState] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CardState:
+    """A payment method, now; `customer` None: it is detached."""
+
+    id: str
+    customer: str | None
+    kind: str
+    brand: str
+    last4: str
+    exp_month: int | None
+    exp_year: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class CustomerState:
+    """A customer, now."""
+
+    id: str
+    deleted: bool
+    default_payment_method: str | None
+    metadata: dict[str, str]
+
+
+def moment(seconds: int | None) -> datetime | None:
+    """A time of Stripe's."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _known(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _id(value: Any) -> str | None:
+    """The id of what may be expanded."""
+    if value is None or isinstance(value, str):
+        return value
+    return str(value["id"])
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """An object as a dict, with what was not sent left out."""
+    return dict(value.to_dict()) if hasattr(value, "to_dict") else dict(value)
+
+
+def subscription(found: Any) -> SubscriptionState:
+    """The period is its first item's: since 2025 it lies there."""
+    data = _plain(found)
+    item = data["items"]["data"][0]
+    return SubscriptionState(
+        id=data["id"],
+        customer=_id(data["customer"]) or "",
+        status=data["status"],
+        price=_id(item["price"]) or "",
+        item=item["id"],
+        currency=data["currency"],
+        anchor=_known(data["billing_cycle_anchor"]),
+        started_at=_known(data["start_date"]),
+        period_start=_known(item["current_period_start"]),
+        period_end=_known(item["current_period_end"]),
+        trial_end=moment(data.get("trial_end")),
+        cancel_at_period_end=bool(data["cancel_at_period_end"]),
+        canceled_at=moment(data.get("canceled_at")),
+        ended_at=moment(data.get("ended_at")),
+        metadata=dict(data.get("metadata") or {}),
+    )
+
+
+def payment_step(found: Any) -> PaymentStep:
+    """Of a subscription whose latest invoice's payments are expanded to their intents."""
+    invoice = _plain(found).get("latest_invoice")
+    if not isinstance(invoice, dict) or invoice["status"] != "open":
+        return PaymentStep("succeeded")
+    payments = (invoice.get("payments") or {}).get("data") or []
+    intent = payments[0]["payment"]["payment_intent"] if payments else None
+    if not isinstance(intent, dict):
+        return PaymentStep("requires_payment_method")
+    error = intent.get("last_payment_error") or {}
+    return PaymentStep(
+        status=intent["status"],
+        client_secret=intent["client_secret"],
+        decline_code=error.get("decline_code") or error.get("code") or "",
+        message=error.get("message") or "",
+    )
+
+
+def invoice(found: Any) -> InvoiceState:
+    """With the lines that came with it, of which there are ten at most in an event."""
+    data = _plain(found)
+    details = (data.get("parent") or {}).get("subscription_details") or {}
+    stamps = data.get("status_transitions") or {}
+    return InvoiceState(
+        id=data["id"],
+        customer=_id(data["customer"]) or "",
+        status=data["status"],
+        number=data.get("number"),
+        subscription=_id(details.get("subscription")),
+        currency=data["currency"],
+        total=data["total"],
+        tax=sum(row["amount"] for row in data.get("total_taxes") or []),
+        amount_due=data["amount_due"],
+        amount_paid=data["amount_paid"],
+        starting_balance=data.get("starting_balance") or 0,
+        period_start=_known(data["period_start"]),
+        period_end=_known(data["period_end"]),
+        created_at=_known(data["created"]),
+        finalized_at=moment(stamps.get("finalized_at")),
+        paid_at=moment(stamps.get("paid_at")),
+        url=data.get("hosted_invoice_url") or "",
+        metadata=dict(data.get("metadata") or {}),
+        lines=[line(row) for row in data["lines"]["data"]],
+    )
+
+
+def line(found: Any) -> LineState:
+    """A line, of a subscription's item or of an invoice item."""
+    row = _plain(found)
+    parent = row.get("parent") or {}
+    details = parent.get("invoice_item_details") or parent.get("subscription_item_details") or {}
+    return LineState(
+        description=row.get("description") or "",
+        amount=row["amount"],
+        start=_known(row["period"]["start"]),
+        end=_known(row["period"]["end"]),
+        proration=bool(details.get("proration")),
+        quantity=row.get("quantity") or 1,
+    )
+
+
+def card(found: Any) -> CardState:
+    """A payment method; of one that is no card only its kind is known."""
+    data = _plain(found)
+    details = data.get("card") or {}
+    return CardState(
+        id=data["id"],
+        customer=_id(data.get("customer")),
+        kind=data["type"],
+        brand=details.get("brand") or "",
+        last4=details.get("last4") or "",
+        exp_month=details.get("exp_month"),
+        exp_year=details.get("exp_year"),
+        created_at=_known(data["created"]),
+    )
+
+
+def customer(found: Any) -> CustomerState:
+    """A customer, or what is left of one."""
+    data = _plain(found)
+    settings = data.get("invoice_settings") or {}
+    return CustomerState(
+        id=data["id"],
+        deleted=bool(data.get("deleted")),
+        default_payment_method=_id(settings.get("default_payment_method")),
+        metadata=dict(data.get("metadata") or {}),
+    )
