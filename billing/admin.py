@@ -8,13 +8,16 @@ from django.db.models import QuerySet
 from django.forms import IntegerField, ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
+from djstripe import models as mirrored
 from unfold.admin import ModelAdmin, TabularInline
 
 from billing import models
-from billing.models import Invoice, InvoiceStatus, Subscription
-from billing.services import invoicing, subscriptions
+from billing.models import Collection, Invoice, InvoiceStatus, Subscription
+from billing.services import inbox, invoicing, subscriptions
+from billing.tasks import process_event, push_due_invoices
 from orgs.admin import actor_of
 from spoke.core.admin import ReadOnly
+from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.errors import DomainError
 
 AMOUNTS = ("quantity", "unit", "included", "unit_amount", "amount_minor")
@@ -79,6 +82,8 @@ class InvoiceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
                 org_id=invoice.org_id, invoice_id=invoice.pk, status=status, actor=actor, now=now
             ),
         )
+        # Where Stripe collects them it is told.
+        enqueue_on_commit(push_due_invoices)
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         """Whoever may change invoices in the admin may settle them."""
@@ -112,13 +117,16 @@ class SubscriptionForm(ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
 @admin.register(Subscription)
 class SubscriptionAdmin(ModelAdmin):
-    """Subscriptions that are collected by hand: add one here, and end it by the actions of the list."""
+    """Subscriptions. Those that are collected by hand are added here, and ended by the list's actions.
+
+    What Stripe collects is changed by its owner, or in Stripe's dashboard, from where it comes back.
+    """
 
     list_display = (
         *("org", "plan", "interval", "currency", "status"),
-        *("current_period_end", "cancel_at_period_end"),
+        *("collection", "current_period_end", "cancel_at_period_end"),
     )
-    list_filter = ("status", "plan__code", "interval", "currency")
+    list_filter = ("status", "collection", "plan__code", "interval", "currency")
     list_select_related = ("org", "plan")
     search_fields = ("org__name", "org__display_name")
     autocomplete_fields = ("org",)
@@ -129,6 +137,7 @@ class SubscriptionAdmin(ModelAdmin):
     STATE: ClassVar[tuple[str, ...]] = (
         *("status", "pending_plan", "started_at", "trial_end", "current_period_start"),
         *("current_period_end", "cancel_at_period_end", "canceled_at", "ended_at"),
+        *("collection", "stripe_id", "past_due_since"),
     )
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
@@ -139,8 +148,10 @@ class SubscriptionAdmin(ModelAdmin):
         return (*self.TERMS, *self.STATE) if obj else ()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        ended = obj is not None and obj.ended_at is not None
-        return not ended and super().has_change_permission(request, obj)
+        fixed = obj is not None and (
+            obj.ended_at is not None or obj.collection == Collection.STRIPE
+        )
+        return not fixed and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -212,3 +223,77 @@ class InvoiceLineAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 class NumberSequenceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_display = ("seller", "year", "last")
     ordering = ("-year", "seller")
+
+
+@admin.register(models.WebhookEvent)
+class WebhookEventAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """The inbox. Filter by *dead* for what waits for you; replay it when its cause is mended."""
+
+    list_display = ("kind", "object_id", "status", "attempts", "source", "received_at", "due_at")
+    list_filter = ("status", "source", "kind")
+    search_fields = ("=event_id", "=object_id")
+    ordering = ("-received_at", "-id")
+    actions = ("replay",)
+    show_full_result_count = False
+
+    @admin.action(description="Replay", permissions=["act"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for row in queryset:
+            if inbox.replay(event_id=row.pk, now=timezone.now()):
+                enqueue_on_commit(process_event, row.pk)
+        messages.success(request, "The events are tried again.")
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change events in the admin may replay them."""
+        return request.user.has_perm("billing.change_webhookevent")
+
+
+@admin.register(models.PaymentMethod)
+class PaymentMethodAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("org", "brand", "last4", "exp_month", "exp_year", "is_default", "stripe_id")
+    list_select_related = ("org",)
+    search_fields = ("org__name", "=stripe_id")
+    ordering = ("-id",)
+
+
+@admin.register(models.StripeCustomer)
+class StripeCustomerAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("org", "stripe_id", "created_at")
+    list_select_related = ("org",)
+    search_fields = ("org__name", "=stripe_id")
+    ordering = ("-id",)
+
+
+@admin.register(models.StripePrice)
+class StripePriceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("price", "stripe_id", "product_id")
+    list_select_related = ("price",)
+    ordering = ("-id",)
+
+
+@admin.register(models.DunningNotice)
+class DunningNoticeAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("org", "day", "past_due_since", "sent_at")
+    list_select_related = ("org",)
+    ordering = ("-id",)
+
+
+class MirrorAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """An object as Stripe last told of it. Its own admin would call Stripe, and shows keys."""
+
+    list_display = ("id", "created", "livemode")
+    fields = ("id", "created", "livemode", "stripe_data")
+    search_fields = ("=id",)
+    ordering = ("-created",)
+    show_full_result_count = False
+
+
+SHOWN = (
+    *(mirrored.Customer, mirrored.Subscription, mirrored.Invoice, mirrored.PaymentIntent),
+    *(mirrored.Charge, mirrored.Refund, mirrored.Dispute, mirrored.Product, mirrored.Price),
+)
+for _model in mirrored.__dict__.values():
+    if isinstance(_model, type) and admin.site.is_registered(_model):
+        admin.site.unregister(_model)
+for _model in SHOWN:
+    admin.site.register(_model, MirrorAdmin)

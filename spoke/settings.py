@@ -147,8 +147,10 @@ STRIPE_TEST_SECRET_KEY = "" if STRIPE_LIVE_MODE else STRIPE_SECRET_KEY
 STRIPE_PUBLIC_KEY = STRIPE_PUBLISHABLE_KEY
 DJSTRIPE_SUBSCRIBER_MODEL = "orgs.Organization"
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+# Ours refuses where it warns: spoke.core.checks.
+SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]
 # Its own migrations take a minute on an empty database; ours make the tables of the pinned version.
-MIGRATION_MODULES = {"djstripe": "billing.stripe.mirror_migrations"}
+MIGRATION_MODULES: dict[str, str | None] = {"djstripe": "billing.stripe.mirror_migrations"}
 if host := env("STRIPE_API_HOST"):
     # dj-stripe asks whether the name is there at all.
     STRIPE_API_HOST: str = host
@@ -365,6 +367,8 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # Its own handler would write addresses with secrets; the request log has every request.
         "django.server": {"handlers": [], "level": "ERROR", "propagate": True},
+        # Tells of every call and answer.
+        "stripe": {"level": "WARNING"},
     },
 }
 structlog.configure(

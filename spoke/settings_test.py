@@ -11,7 +11,7 @@ os.environ.setdefault("EMAIL_URL", "memorymail://")
 os.environ.setdefault("STORAGE_DIR", tempfile.mkdtemp(prefix="spoke-test-files-"))
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 # No test reaches Stripe: those that need it start a server of their own and say where it is.
-os.environ["STRIPE_SECRET_KEY"] = "sk_test_" + "x" * 24
+os.environ["STRIPE_SECRET_KEY"] = ""
 os.environ["STRIPE_API_HOST"] = "http://127.0.0.1:9"
 ensure_env(root=Path(__file__).resolve().parent.parent, ephemeral=True)
 

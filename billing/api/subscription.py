@@ -166,8 +166,6 @@ class SubscriptionViewSet(BillingViewSet):
     )
     def subscribe(self, request: Request, org: str) -> Response:
         sent = self.valid(SubscriptionInput, request.data)
-        if not client.configured():
-            not_set_up()
         wish = Wish(
             plan=plan_of(sent["plan"]),
             interval=sent["interval"],
@@ -175,6 +173,8 @@ class SubscriptionViewSet(BillingViewSet):
             trial_days=sent.get("trial_period_days", 0),
             payment_method=sent.get("payment_method_id"),
         )
+        if not client.configured():
+            not_set_up()
         row, step = by_card.subscribe(
             org_id=self.org.pk, wish=wish, actor=self.context.actor, now=self.now
         )

@@ -70,7 +70,7 @@ class InvoiceQuerySet(models.QuerySet["Invoice"]):
 
     def shown(self) -> "InvoiceQuerySet":
         """All but those that say nothing."""
-        return self.filter(nothing_due=False)
+        return self.exclude(nothing_due=True).exclude(status=InvoiceStatus.DRAFT, total_minor=0)
 
     def issued(self) -> "InvoiceQuerySet":
         """All but drafts."""

@@ -74,6 +74,7 @@ def _client(key: str, host: str, version: str) -> Any:
     )
     # dj-stripe calls the module's own functions: the same door, the same address.
     stripe.default_http_client = http
+    stripe.api_key = key
     stripe.api_base = host
     stripe.max_network_retries = RETRIES
     return made.v1

@@ -4,6 +4,7 @@ All raise what `client.translated` says: PaymentDeclined, InvalidInput, NotFound
 ServiceUnavailable where Stripe does not answer.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -357,9 +358,14 @@ def undelivered_events(*, since: datetime) -> Iterator[dict[str, Any]]:
             }
         )
         for row in found.auto_paging_iter():
-            yield row.to_dict()
+            yield _as_delivered(row)
 
 
 def get_event(event: str) -> dict[str, Any]:
     with translated():
-        return dict(api().events.retrieve(event).to_dict())
+        return _as_delivered(api().events.retrieve(event))
+
+
+def _as_delivered(event: Any) -> dict[str, Any]:
+    """As a webhook has it: the client makes Decimals of some texts."""
+    return dict(json.loads(json.dumps(event.to_dict(), default=str)))

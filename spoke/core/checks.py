@@ -1,5 +1,6 @@
 """System checks: production refuses to start with a development default."""
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -27,6 +28,22 @@ def production_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not settings.SPOKE_BASE_URL.startswith("https://"):
         problems.append(
             Error("SPOKE_BASE_URL must start with https:// in production.", id="spoke.E004")
+        )
+    return problems
+
+
+@register()
+def stripe_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A live key goes to Stripe only, and is a secret key."""
+    key, host = settings.STRIPE_SECRET_KEY, getattr(settings, "STRIPE_API_HOST", "")
+    problems: list[CheckMessage] = []
+    if host and ("_live_" in key or settings.PRODUCTION):
+        problems.append(
+            Error("STRIPE_API_HOST stands in for Stripe: it is for development.", id="spoke.E006")
+        )
+    if key and not re.fullmatch(r"(sk|rk)_(test|live)_[A-Za-z0-9]{24,}", key):
+        problems.append(
+            Error("STRIPE_SECRET_KEY is no secret or restricted key of Stripe's.", id="spoke.E007")
         )
     return problems
 

@@ -15,6 +15,7 @@ from .errors import DevServerError, wait_until
 from .locks import FileLock, is_held
 from .places import Instance, ServerUser
 from .services import SERVERS
+from .stripe_place import StripePlace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +53,9 @@ def run_command(arguments: list[str], *, ephemeral: bool) -> int:
     if not arguments:
         raise DevServerError("which command?")
     ensure_env(root=ROOT, ephemeral=ephemeral)
+    if not ephemeral:
+        for name, value in StripePlace(ROOT).environment().items():
+            os.environ.setdefault(name, value)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's to handle
     status = os.spawnvp(os.P_WAIT, arguments[0], arguments)
     return status if status >= 0 else 128 - status

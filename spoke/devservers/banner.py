@@ -1,5 +1,6 @@
 """What `make run` says once everything answers."""
 
+import os
 from pathlib import Path
 
 
@@ -10,6 +11,8 @@ def banner(root: Path, url: str) -> list[str]:
         ("API documentation", f"{url}/docs"),
         ("Admin", f"{url}/admin/"),
     ]
+    if os.environ.get("STRIPE_API_HOST"):
+        rows.append(("Stripe (stands in)", os.environ["STRIPE_API_HOST"]))
     logins = [name.removesuffix("_LOGIN") for name in demo if name.endswith("_LOGIN")]
     for name in logins:
         login, password = demo[f"{name}_LOGIN"], demo.get(f"{name}_PASSWORD", "")

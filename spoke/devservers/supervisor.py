@@ -19,6 +19,7 @@ from .children import Child, Leash, Printer
 from .errors import DevServerError
 from .locks import FileLock
 from .places import Instance
+from .stripe_place import KEY, StripePlace
 
 # Every queue of the settings' task routes: a worker consumes those it is told, and no others.
 QUEUES = "default,email,metering,billing,webhooks"
@@ -78,6 +79,7 @@ class Supervisor:
         self.setup_lock = FileLock(home / "setup.lock")
         self.beat_lock = FileLock(home / "beat.lock")
         self.schedule = home / "beat-schedule"
+        self.stripe = StripePlace(root)
 
     def run(self) -> int:
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -112,7 +114,8 @@ class Supervisor:
             # Static files are served from where they are; nobody collects them here.
             "PYTHONWARNINGS": "ignore:No directory at:UserWarning",
         }
-        for name, value in defaults.items():
+        self.stripe.forget_taken_port()
+        for name, value in (defaults | self.stripe.environment()).items():
             os.environ.setdefault(name, value)
 
     def _set_up(self) -> bool:
@@ -170,9 +173,16 @@ class Supervisor:
         worker += ["--without-gossip", "--without-mingle"]
         beat = ["celery", "--quiet", "-A", "spoke", "beat", "--loglevel", "INFO", "--pidfile="]
         beat += ["--schedule", str(self.schedule)]
-        commands = {"web": (36, web), "worker": (32, worker), "beat": (35, beat)}
+        commands = {
+            "web": (36, ["-m", *web]),
+            "worker": (32, ["-m", *worker]),
+            "beat": (35, ["-m", *beat]),
+        }
+        if os.environ.get("STRIPE_SECRET_KEY") == KEY:
+            serve = ["manage.py", "fake_stripe", "serve", "--port", str(self.stripe.port())]
+            commands["stripe"] = (34, [*serve, "--state", str(self.stripe.state)])
         return [
-            Child(name, colour, [sys.executable, "-m", *command], root=self.root, env=os.environ)
+            Child(name, colour, [sys.executable, *command], root=self.root, env=os.environ)
             for name, (colour, command) in commands.items()
         ]
 
@@ -202,8 +212,9 @@ class Supervisor:
 
     def _start_due(self, selector: selectors.BaseSelector, leash: Leash) -> None:
         for child in self.children:
-            # One beat for all supervisors of the checkout; another takes over when it ends.
-            if child.due() and (child.name != "beat" or self.beat_lock.try_exclusive()):
+            # One of these for all supervisors of the checkout; another takes over when it ends.
+            shared = {"beat": self.beat_lock, "stripe": self.stripe.lock}.get(child.name)
+            if child.due() and (shared is None or shared.try_exclusive()):
                 child.start(selector, leash)
 
     def _pump(self, selector: selectors.BaseSelector) -> None:

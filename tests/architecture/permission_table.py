@@ -105,5 +105,4 @@ PUBLIC_ROUTES = {
     "GET /invitations/<invitation:token>",
     "GET /plans",
     "GET /plans/<slug:code>",
-    "POST /billing/webhook",
 }

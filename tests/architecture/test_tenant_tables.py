@@ -16,6 +16,8 @@ GLOBAL = {
     "quotas_plancharge": "the public catalogue",
     "quotas_meter": "the public catalogue of meters",
     "quotas_rollupstate": "how far the rollup of all has come; holds no tenant data",
+    "billing_stripeprice": "the public catalogue, at Stripe",
+    "billing_webhookevent": "what Stripe tells us, before it is known of whom",
     "billing_numbersequence": "numbers follow each other over all organizations",
     "quotas_flushedgeneration": "spans organizations; holds no tenant data",
 }

@@ -9,11 +9,13 @@ from spoke.devservers.stripe.fake import FakeStripe
 from tests.support.stripe_world import World, utc
 
 START = utc(3, 5)
+KEY = "sk_test_" + "x" * 24
 
 
 @pytest.fixture
 def world(committed_cast, live_server, settings, time_machine) -> Iterator[World]:
     with FakeStripe(start=START) as fake:
+        settings.STRIPE_SECRET_KEY = settings.STRIPE_TEST_SECRET_KEY = KEY
         settings.STRIPE_API_HOST = fake.url
         made = stripe.StripeClient(
             settings.STRIPE_SECRET_KEY, base_addresses={"api": fake.url}

@@ -211,6 +211,11 @@ def read_product(store: Store, params: Params, name: str) -> Object:
     return store.get("product", name)
 
 
+@route("GET", "/v1/products/{}/features", PAGING)
+def product_features(store: Store, params: Params, name: str) -> Object:
+    return page([], params, f"/v1/products/{name}/features")
+
+
 @route("GET", "/v1/prices", f"{PAGING} active currency product type lookup_keys")
 def list_prices(store: Store, params: Params) -> Object:
     rows = matching(store.newest("price"), params, "active currency product type")
@@ -237,6 +242,7 @@ for path in (
     ),
     *("issuing/authorizations", "issuing/cardholders", "issuing/cards", "issuing/disputes"),
     *("issuing/transactions", "identity/verification_sessions", "identity/verification_reports"),
-    *("sigma/scheduled_query_runs", "billing/meters", "credit_note_previews"),
+    *("sigma/scheduled_query_runs", "billing/meters", "tax_ids"),
+    "entitlements/active_entitlements",
 ):
     empty(f"/v1/{path}")

@@ -50,6 +50,10 @@ class Control:
         """The next requests that match meet with a fault: 429, 500, timeout, disconnect_after."""
         self._ask("fault", kind=kind, method=method, pattern=path, times=times)
 
+    def clear_faults(self) -> None:
+        """No more faults."""
+        self._ask("clear")
+
     def drop_webhooks(self, number: int) -> None:
         """The next events are not delivered."""
         self._ask("webhooks", drop=number)

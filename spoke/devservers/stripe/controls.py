@@ -81,6 +81,10 @@ def _fault(over: Controlled, sent: dict[str, Any]) -> None:
     over.faults.add(**sent)
 
 
+def _clear(over: Controlled, sent: dict[str, Any]) -> None:
+    over.faults.clear()
+
+
 def _webhooks(over: Controlled, sent: dict[str, Any]) -> None:
     for name in ("drop", "duplicate", "reorder", "delay", "paused"):
         if name in sent:
@@ -112,6 +116,7 @@ CONTROLS: dict[str, Work] = {
     "clock": _clock,
     "advance": _advance,
     "fault": _fault,
+    "clear": _clear,
     "webhooks": _webhooks,
     "card": _card,
     "dispute": _dispute,

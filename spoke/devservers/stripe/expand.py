@@ -28,12 +28,30 @@ def _expand(store: Store, holder: Any, parts: list[str]) -> None:
     if not parts or not isinstance(holder, dict):
         return
     name, rest = parts[0], parts[1:]
+    if name not in holder and holder.get("object") in INCLUDED:
+        _include(store, holder, name)
+    if name not in holder and name in EMPTY.get(holder.get("object", ""), {}):
+        holder[name] = EMPTY[holder["object"]][name]
     if name not in holder:
         if holder.get("object") in ("list", "search_result") or holder.get("deleted"):
             return
         raise Refusal(f"This property cannot be expanded ({name}).", param="expand")
     holder[name] = _found(store, holder, name)
     _expand(store, holder[name], rest)
+
+
+# Lists that are there only when they are asked for.
+INCLUDED = {"customer": ("sources", "subscriptions", "tax_ids"), "charge": ("refunds",)}
+EMPTY: dict[str, dict[str, Any]] = {"price": {"currency_options": {}, "tiers": []}}
+
+
+def _include(store: Store, holder: Object, name: str) -> None:
+    if name not in INCLUDED[holder["object"]]:
+        return
+    kind = {"subscriptions": "subscription", "tax_ids": "tax_id", "refunds": "refund"}.get(name, "")
+    owner = "charge" if name == "refunds" else "customer"
+    rows = [public(row) for row in store.newest(kind) if row.get(owner) == holder["id"]]
+    holder[name] = listing(rows, f"/v1/{owner}s/{holder['id']}/{name}")
 
 
 def _found(store: Store, holder: Object, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Billing says that it is not there yet, to those who may ask."""
+"""Without a key of Stripe's billing by card says that it is not set up, to those who may ask."""
 
 import pytest
 from rest_framework.test import APIClient
@@ -12,13 +12,13 @@ from tests.architecture.test_hostile_input import row_counts
         ("post", "/orgs/acme/subscription", {"plan": "pro", "payment_method_id": "pm_card_visa"}),
         ("patch", "/orgs/acme/subscription", {"plan": "enterprise"}),
         ("post", "/orgs/acme/subscription/cancel", {"immediately": False}),
-        ("get", "/orgs/acme/payment-methods", None),
+        ("post", "/orgs/acme/subscription/preview", {"plan": "pro"}),
         ("post", "/orgs/acme/payment-methods", {"stripe_payment_method_id": "pm_1"}),
         ("put", "/orgs/acme/payment-methods/pm_1/default", None),
         ("post", "/orgs/acme/billing/portal", None),
     ],
 )
-def test_an_owner_gets_a_501_with_a_clear_code(cast, api, method, path, body):
+def test_an_owner_gets_a_501_with_a_clear_code(org_id, api, method, path, body):
     client = api("owner")
     before = row_counts()
     response = getattr(client, method)(path, body)
@@ -28,7 +28,7 @@ def test_an_owner_gets_a_501_with_a_clear_code(cast, api, method, path, body):
     assert row_counts() == before
 
 
-def test_bad_input_is_refused_before_that(cast, api):
+def test_bad_input_is_refused_before_that(org_id, api):
     response = api("owner").post("/orgs/acme/subscription", {"plan": "gold"})
     assert response.status_code == 400
     assert response.json()["errors"][0]["field"] == "plan"

@@ -1,0 +1,22 @@
+"""`manage.py stripe_mirror`: everything at Stripe is fetched into dj-stripe's tables."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from billing.stripe import client
+from billing.stripe.mirror import mirror_everything
+
+
+class Command(BaseCommand):
+    """dj-stripe's own `djstripe_sync_models`, allowed to see whose customer somebody is."""
+
+    help = "Fetch everything at Stripe into the mirror, or the kinds named."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("kinds", nargs="*", help="as Customer, Subscription, Invoice")
+
+    def handle(self, *args: Any, kinds: list[str], **options: Any) -> None:
+        client.api()  # sends what dj-stripe calls through our door
+        mirror_everything(kinds=kinds)
