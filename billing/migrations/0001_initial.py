@@ -71,6 +71,10 @@ class Migration(migrations.Migration):
                 ('settled_at', models.DateTimeField(blank=True, null=True)),
                 ('settled_by', models.CharField(blank=True, max_length=255)),
                 ('settlement_note', models.CharField(blank=True, max_length=500)),
+                ('nothing_due', models.BooleanField(default=False)),
+                ('stripe_id', models.CharField(blank=True, max_length=255, null=True, unique=True)),
+                ('pushed_at', models.DateTimeField(blank=True, null=True)),
+                ('source', models.CharField(choices=[('usage', 'Usage'), ('stripe', 'Stripe')], default='usage', max_length=8)),
                 ('org', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='orgs.organization')),
             ],
         ),
@@ -79,7 +83,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('position', models.PositiveSmallIntegerField()),
-                ('kind', models.CharField(choices=[('base', 'Base'), ('proration', 'Proration'), ('overage', 'Overage')], max_length=16)),
+                ('kind', models.CharField(choices=[('base', 'Base'), ('proration', 'Proration'), ('overage', 'Overage'), ('tax', 'Tax')], max_length=16)),
                 ('description', models.CharField(max_length=255)),
                 ('resource', models.CharField(blank=True, max_length=16)),
                 ('start', models.DateTimeField()),
@@ -107,10 +111,44 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='PaymentMethod',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('stripe_id', models.CharField(max_length=255, unique=True)),
+                ('kind', models.CharField(max_length=32)),
+                ('brand', models.CharField(blank=True, max_length=32)),
+                ('last4', models.CharField(blank=True, max_length=4)),
+                ('exp_month', models.PositiveSmallIntegerField(null=True)),
+                ('exp_year', models.PositiveSmallIntegerField(null=True)),
+                ('is_default', models.BooleanField(default=False)),
+                ('created_at', models.DateTimeField()),
+                ('warned_of', models.DateField(blank=True, null=True)),
+                ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='payment_methods', to='orgs.organization')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='StripeCustomer',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('stripe_id', models.CharField(max_length=255, unique=True)),
+                ('created_at', models.DateTimeField()),
+                ('org', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='stripe_customer', to='orgs.organization')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='StripePrice',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('stripe_id', models.CharField(max_length=255, unique=True)),
+                ('product_id', models.CharField(max_length=255)),
+                ('price', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='stripe_price', to='quotas.planprice')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Subscription',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('trialing', 'Trialing'), ('active', 'Active'), ('canceled', 'Canceled')], max_length=16)),
+                ('status', models.CharField(choices=[('incomplete', 'Incomplete'), ('trialing', 'Trialing'), ('active', 'Active'), ('past_due', 'Past Due'), ('canceled', 'Canceled')], max_length=16)),
                 ('interval', models.CharField(choices=[('month', 'month'), ('year', 'year')], max_length=5)),
                 ('currency', models.CharField(max_length=3)),
                 ('anchor', models.DateTimeField()),
@@ -121,6 +159,9 @@ class Migration(migrations.Migration):
                 ('cancel_at_period_end', models.BooleanField(default=False)),
                 ('canceled_at', models.DateTimeField(blank=True, null=True)),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),
+                ('collection', models.CharField(choices=[('manual', 'Manual'), ('stripe', 'Stripe')], default='manual', max_length=8)),
+                ('stripe_id', models.CharField(blank=True, max_length=255, null=True, unique=True)),
+                ('past_due_since', models.DateTimeField(blank=True, null=True)),
                 ('revision', models.PositiveIntegerField(default=1)),
                 ('updated_at', models.DateTimeField()),
                 ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='subscriptions', to='orgs.organization')),
@@ -128,13 +169,47 @@ class Migration(migrations.Migration):
                 ('plan', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='quotas.plan')),
             ],
         ),
+        migrations.CreateModel(
+            name='DunningNotice',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('past_due_since', models.DateTimeField()),
+                ('day', models.PositiveSmallIntegerField()),
+                ('claimed_at', models.DateTimeField()),
+                ('sent_at', models.DateTimeField(blank=True, null=True)),
+                ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='orgs.organization')),
+                ('subscription', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='billing.subscription')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='WebhookEvent',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('event_id', models.CharField(max_length=255, unique=True)),
+                ('kind', models.CharField(max_length=100)),
+                ('object_id', models.CharField(max_length=255)),
+                ('payload', models.JSONField()),
+                ('created_at', models.DateTimeField()),
+                ('received_at', models.DateTimeField()),
+                ('source', models.CharField(default='webhook', max_length=8)),
+                ('status', models.CharField(choices=[('waiting', 'Waiting'), ('done', 'Done'), ('dead', 'Dead')], default='waiting', max_length=8)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('due_at', models.DateTimeField()),
+                ('processed_at', models.DateTimeField(blank=True, null=True)),
+                ('error', models.TextField(blank=True)),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('status', 'waiting')), fields=['due_at'], name='billing_webhookevent_due'), models.Index(fields=['received_at'], name='billing_webhookevent_received')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['waiting', 'done', 'dead'])), name='billing_webhookevent_status')],
+            },
+        ),
         migrations.AddIndex(
             model_name='invoice',
             index=models.Index(condition=models.Q(('status', 'draft')), fields=['period_end'], name='billing_invoice_drafts'),
         ),
         migrations.AddConstraint(
             model_name='invoice',
-            constraint=models.UniqueConstraint(fields=('org', 'period_start'), name='billing_invoice_one_a_period'),
+            constraint=models.UniqueConstraint(condition=models.Q(('source', 'usage')), fields=('org', 'period_start'), name='billing_invoice_one_a_period'),
         ),
         migrations.AddConstraint(
             model_name='invoice',
@@ -146,11 +221,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(('period_end__gt', models.F('period_start'))), name='billing_invoice_forward'),
+            constraint=models.CheckConstraint(condition=models.Q(('period_end__gte', models.F('period_start'))), name='billing_invoice_forward'),
         ),
         migrations.AddConstraint(
             model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(('total_minor__gte', 0)), name='billing_invoice_total'),
+            constraint=models.CheckConstraint(condition=models.Q(('total_minor__gte', 0), ('source', 'stripe'), _connector='OR'), name='billing_invoice_total'),
         ),
         migrations.AddConstraint(
             model_name='invoiceline',
@@ -158,7 +233,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='invoiceline',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['base', 'proration', 'overage'])), name='billing_invoiceline_kind'),
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['base', 'proration', 'overage', 'tax'])), name='billing_invoiceline_kind'),
+        ),
+        migrations.AddConstraint(
+            model_name='paymentmethod',
+            constraint=models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('org',), name='billing_paymentmethod_one_default'),
         ),
         migrations.AddIndex(
             model_name='subscription',
@@ -170,7 +249,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['trialing', 'active', 'canceled'])), name='billing_subscription_status'),
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['incomplete', 'trialing', 'active', 'past_due', 'canceled'])), name='billing_subscription_status'),
         ),
         migrations.AddConstraint(
             model_name='subscription',
@@ -180,8 +259,15 @@ class Migration(migrations.Migration):
             model_name='subscription',
             constraint=models.CheckConstraint(condition=models.Q(('current_period_end__gt', models.F('current_period_start'))), name='billing_subscription_forward'),
         ),
-        EnableRowLevelSecurity("Invoice"),
-        EnableRowLevelSecurity("InvoiceLine"),
-        EnableRowLevelSecurity("Subscription"),
+        migrations.AddConstraint(
+            model_name='dunningnotice',
+            constraint=models.UniqueConstraint(fields=('subscription', 'past_due_since', 'day'), name='billing_dunningnotice_once'),
+        ),
+        EnableRowLevelSecurity('Invoice'),
+        EnableRowLevelSecurity('InvoiceLine'),
+        EnableRowLevelSecurity('Subscription'),
+        EnableRowLevelSecurity('StripeCustomer'),
+        EnableRowLevelSecurity('PaymentMethod'),
+        EnableRowLevelSecurity('DunningNotice'),
         migrations.RunSQL(GUARDS, NO_GUARDS),
     ]

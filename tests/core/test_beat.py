@@ -58,6 +58,7 @@ def test_it_is_the_scheduler_that_celery_uses():
     assert app.conf.beat_scheduler == "spoke.beat:OnceScheduler"
 
 
+@pytest.mark.django_db
 def test_every_entry_of_the_timetable_names_a_task_and_has_a_slot():
     app.loader.import_default_modules()
     for name, row in app.conf.beat_schedule.items():

@@ -10,7 +10,15 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from billing.models import Invoice, InvoiceLine, LineKind
+from billing.models import (
+    DunningNotice,
+    Invoice,
+    InvoiceLine,
+    LineKind,
+    PaymentMethod,
+    StripeCustomer,
+    Subscription,
+)
 from billing.models.invoice import InvoiceQuerySet
 from billing.services.subscriptions import start_subscription
 from orgs.context import SYSTEM, Actor
@@ -81,6 +89,15 @@ def fill_billing(org, mark: str, now) -> None:
     plan = Plan.objects.current().get(code="pro")
     start_subscription(
         org_id=org.pk, plan=plan, interval="month", currency="usd", actor=SYSTEM, now=now
+    )
+    StripeCustomer.objects.create(org=org, stripe_id=f"cus_{mark}", created_at=now)
+    PaymentMethod.objects.create(org=org, stripe_id=f"pm_{mark}", kind="card", created_at=now)
+    DunningNotice.objects.create(
+        org=org,
+        subscription=Subscription.objects.get(org=org),
+        past_due_since=now,
+        day=0,
+        claimed_at=now,
     )
     over = {"start": now - timedelta(days=30), "end": now}
     invoice = Invoice.objects.create(
@@ -177,6 +194,7 @@ def test_no_table_shows_a_row_of_another_organization(two_tenants):
         "modules",
         "audit-log",
         "invoices",
+        "payment-methods",
         "quotas/reservations",
         "usage/history",
     ],
