@@ -63,14 +63,16 @@ def push_invoice(*, org_id: int, invoice_id: int, now: datetime) -> str | None:
         if invoice.stripe_id is None and invoice.status != InvoiceStatus.OPEN:
             return None
         state = _found_or_made(invoice, customer)
-        _note(invoice, state.id, None)
+        with tenancy.organization(org_id):
+            Invoice.objects.filter(pk=invoice_id).update(stripe_id=state.id)
         if state.status == "draft":
             _add_lines(customer, state, lines, invoice.currency)
             state = gateway.finalize_invoice(state.id)
         if state.status == "open":
             state = _settled_there(invoice, state)
-        _note(invoice, state.id, now)
         with tenancy.organization(org_id):
+            # Together: who dies before has not told Stripe yet, and does it again.
+            Invoice.objects.filter(pk=invoice_id).update(pushed_at=now)
             apply_invoice(org_id=org_id, state=state, now=now)
         return state.id
 
@@ -117,13 +119,6 @@ def _settled_there(invoice: Invoice, state: InvoiceState) -> InvoiceState:
         return gateway.pay_invoice(state.id)
     except PaymentDeclined:
         return gateway.get_invoice(state.id)
-
-
-def _note(invoice: Invoice, stripe_id: str, pushed_at: datetime | None) -> None:
-    with tenancy.organization(invoice.org_id):
-        Invoice.objects.filter(pk=invoice.pk).update(
-            stripe_id=stripe_id, **({"pushed_at": pushed_at} if pushed_at else {})
-        )
 
 
 def refresh(*, invoice: str, customer: str, now: datetime) -> bool:

@@ -1,9 +1,13 @@
 """How months and years go for who pays by card."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from billing.stripe import gateway
+from quotas.services.plan_file import read_plans
+from quotas.services.plans import publish_plan
 from tests.support.stripe_world import utc
 
 SUBSCRIPTION = "/orgs/acme/subscription"
@@ -216,20 +220,23 @@ def test_failed_card_to_suspension_to_recovery(world, mailoutbox):
     # Another card, and everything works again.
     world.control.fix_card(world.customer())
     latest = next(iter(world.fake.store.of("subscription").values()))["latest_invoice"]
-    from billing.stripe import gateway
-
     gateway.pay_invoice(latest)
     world.settle()
     assert world.subscription().status == "active"
     assert world.client().post("/orgs/acme/modules", {"name": "later"}).status_code == 201
 
 
-def test_plan_version_change(world, tmp_path):
-    """Who subscribed keeps the version that they bought."""
+def test_plan_version_change(world):
+    """Who subscribed keeps the version that they bought, at its price; who comes now pays anew."""
     subscribe(world)
-    from quotas.models import Plan
-
-    old = Plan.objects.current().get(code="pro")
-    assert world.subscription().plan_id == old.pk
+    definition = next(plan for plan in read_plans() if plan.code == "pro")
+    dearer = replace(definition, prices={**definition.prices, ("usd", "month"): 5_900})
+    publish_plan(definition=dearer, now=world.at)
     world.to(utc(4, 5) + 2 * HOURS)
-    assert world.subscription().plan_id == old.pk
+    assert world.subscription().plan.version == 1
+    assert [row[1] for row in world.invoices()] == [4_900, 4_900]
+    world.client().post(f"{SUBSCRIPTION}/cancel", {"immediately": True})
+    world.settle()
+    subscribe(world)
+    assert world.subscription().plan.version == 2
+    assert world.fake.store.newest("invoice")[0]["total"] == 5_900

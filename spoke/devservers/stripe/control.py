@@ -5,7 +5,7 @@ import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
-TIMEOUT = 60.0
+TIMEOUT = 600.0
 
 
 class Control:

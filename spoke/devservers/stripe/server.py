@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         if address.path.startswith("/_control/"):
             self._control(address.path.removeprefix("/_control/"), body)
         elif address.path.startswith("/v1/"):
-            self._api(method, address.path, body if method != "GET" else address.query)
+            self._api(method, address.path, body or address.query)
         else:
             self._page(method, address.path, body)
 
