@@ -114,7 +114,7 @@ class PaymentMethodViewSet(BillingViewSet):
     @extend_schema(
         tags=TAGS,
         summary="Remove a payment method",
-        description="The last one of a live subscription stays: 409 `payment_method_needed`.",
+        description="The default of a live subscription stays: 409 `payment_method_needed`.",
         responses={204: None, 404: ProblemSerializer, **REFUSALS},
         examples=EXAMPLES,
     )

@@ -2,14 +2,14 @@
 
 from datetime import datetime
 
-from billing.models import PaymentMethod, StripeCustomer
+from billing.models import Collection, PaymentMethod, StripeCustomer, Subscription
 from billing.stripe import gateway
 from billing.stripe.translate import CardState, CustomerState
 from orgs.context import SYSTEM
 from orgs.models import Organization
 from orgs.services.audit import record_event
 from spoke.core import tenancy
-from spoke.core.errors import NotFound
+from spoke.core.errors import Conflict, NotFound
 
 
 def customer_of(org_id: int) -> str | None:
@@ -134,8 +134,18 @@ def make_default(*, org_id: int, payment_method: str) -> PaymentMethod:
 
 
 def remove_payment_method(*, org_id: int, payment_method: str, now: datetime) -> None:
-    """It is nobody's any more. No transaction. Raises NotFound."""
+    """It is nobody's any more. No transaction.
+
+    Raises NotFound, and Conflict for the default of a subscription that Stripe collects.
+    """
     row = _known(org_id, payment_method)
+    with tenancy.organization(org_id):
+        live = Subscription.objects.filter(org_id=org_id, ended_at__isnull=True)
+        if row.is_default and live.filter(collection=Collection.STRIPE).exists():
+            raise Conflict(
+                "The subscription is paid by it: make another one the default first.",
+                code="payment_method_needed",
+            )
     state = gateway.detach_payment_method(row.stripe_id)
     with tenancy.organization(org_id):
         apply_card(org_id=org_id, state=state, now=now)

@@ -1,0 +1,84 @@
+"""Payment methods, and Stripe's pages for them."""
+
+import requests
+
+from tests.support.stripe_world import utc
+
+METHODS = "/orgs/acme/payment-methods"
+SUBSCRIPTION = "/orgs/acme/subscription"
+
+
+def add(world, token, **more):
+    return world.client().post(METHODS, {"stripe_payment_method_id": token, **more})
+
+
+def test_cards_are_added_chosen_and_removed(world):
+    first = add(world, "pm_card_visa")
+    assert (first.status_code, first.json()["is_default"]) == (201, True)
+    second = add(world, "pm_card_mastercard").json()
+    assert world.cards() == [("4242", True), ("4444", False)]
+    name = second["stripe_payment_method_id"]
+    chosen = world.client().put(f"{METHODS}/{name}/default")
+    assert (chosen.status_code, chosen.json()["is_default"]) == (200, True)
+    assert world.cards() == [("4242", False), ("4444", True)]
+    listed = world.client("admin").get(METHODS).json()["results"]
+    assert {row["last4"] for row in listed} == {"4242", "4444"}
+    gone = world.client().delete(f"{METHODS}/{first.json()['stripe_payment_method_id']}")
+    assert gone.status_code == 204
+    assert world.cards() == [("4444", True)]
+    world.settle()
+    assert world.cards() == [("4444", True)]
+    assert world.client().delete(f"{METHODS}/pm_nothing").status_code == 404
+
+
+def test_what_a_subscription_is_paid_by_stays(world):
+    world.client().post(SUBSCRIPTION, {"plan": "pro", "payment_method_id": "pm_card_visa"})
+    name = world.client().get(METHODS).json()["results"][0]["stripe_payment_method_id"]
+    refused = world.client().delete(f"{METHODS}/{name}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "payment_method_needed")
+    assert world.cards() == [("4242", True)]
+
+
+def test_a_declined_card_is_not_added(world):
+    refused = add(world, "pm_card_chargeDeclined")
+    assert (refused.status_code, refused.json()["code"]) == (402, "card_declined")
+    assert add(world, "pm_nothing").json()["errors"][0]["field"] == "payment_method_id"
+    assert world.cards() == []
+
+
+def test_a_page_adds_a_card_by_an_intent(world):
+    begun = world.client().post(f"{METHODS}/setup-intent")
+    assert begun.status_code == 201
+    body = begun.json()
+    assert body["client_secret"].startswith(f"{body['id']}_secret_")
+    url = f"{world.fake.url}/v1/setup_intents/{body['id']}/confirm"
+    requests.post(url, data={"payment_method": "pm_card_visa"}, auth=("sk_test_x", ""), timeout=10)
+    world.settle()
+    assert [last4 for last4, _ in world.cards()] == ["4242"]
+
+
+def test_subscribing_on_the_page_of_checkout(world):
+    made = world.client().post("/orgs/acme/billing/checkout", {"plan": "pro"})
+    assert made.status_code == 201
+    page = made.json()["url"]
+    assert "4900" in requests.get(page, timeout=10).text.replace(".", "")
+    declined = requests.post(page, data={"number": "4000 0000 0000 0002"}, timeout=10)
+    assert "declined" in declined.text
+    paid = requests.post(
+        page, data={"number": "4242424242424242"}, timeout=10, allow_redirects=False
+    )
+    assert paid.status_code == 303
+    world.settle()
+    assert (world.plan(), world.cards()) == ("pro", [("4242", False)])
+    assert world.invoices() == [("stripe", 4_900, "paid")]
+
+
+def test_cancelling_in_the_portal(world):
+    world.client().post(SUBSCRIPTION, {"plan": "pro", "payment_method_id": "pm_card_visa"})
+    page = world.client().post("/orgs/acme/billing/portal", {}).json()["url"]
+    name = next(iter(world.fake.store.of("subscription")))
+    requests.post(page, data={"do": "cancel", "sub": name}, timeout=10)
+    world.settle()
+    assert world.client().get(SUBSCRIPTION).json()["cancel_at_period_end"] is True
+    world.to(utc(4, 6))
+    assert world.plan() == "free"
