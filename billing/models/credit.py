@@ -113,12 +113,8 @@ class CreditNote(models.Model):
     reason = models.CharField(max_length=500)
     created_by = models.CharField(max_length=255)
     created_at = models.DateTimeField()
-    source = models.CharField(
-        max_length=8, choices=NoteSource.choices, default=NoteSource.SPOKE
-    )
-    status = models.CharField(
-        max_length=8, choices=NoteStatus.choices, default=NoteStatus.ISSUED
-    )
+    source = models.CharField(max_length=8, choices=NoteSource.choices, default=NoteSource.SPOKE)
+    status = models.CharField(max_length=8, choices=NoteStatus.choices, default=NoteStatus.ISSUED)
     settled_at = models.DateTimeField(null=True, blank=True)
     settled_by = models.CharField(max_length=255, blank=True)
     # Stripe's credit note, or the refund that this is a copy of.

@@ -29,9 +29,7 @@ class Usable(Available):
 def usable_credits(*, org_id: int, currency: str, at: datetime) -> list[Usable]:
     """What has something left and has not expired before a moment."""
     lasting = Q(expires_at__isnull=True) | Q(expires_at__gte=at)
-    rows = Credit.objects.filter(
-        lasting, org_id=org_id, currency=currency, remaining_minor__gt=0
-    )
+    rows = Credit.objects.filter(lasting, org_id=org_id, currency=currency, remaining_minor__gt=0)
     return [
         Usable(
             id=row.pk,
