@@ -134,7 +134,7 @@ def test_what_is_given_back_in_stripes_dashboard_comes_here(world):
     api().credit_notes.create({"invoice": base.stripe_id, "amount": 1_000, "credit_amount": 1_000})
     world.settle()
     listed = world.client().get(f"/orgs/acme/invoices/{base.pk}/credit-notes").json()["results"]
-    facts = [(row["kind"], row["amount_cents"], row["source"], row["status"]) for row in listed]
+    facts = [(row["kind"], row["amount_cents"], row["origin"], row["status"]) for row in listed]
     assert sorted(facts) == [
         ("credit", 1_000, "stripe", "settled"),
         ("refund", 900, "stripe", "settled"),
