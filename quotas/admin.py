@@ -31,7 +31,10 @@ class PriceInline(ReadOnly, TabularInline):  # type: ignore[misc]
 
 class ChargeInline(ReadOnly, TabularInline):  # type: ignore[misc]
     model = models.PlanCharge
-    fields = ("resource", "currency", "unit", "unit_size", "included", "unit_amount")
+    fields = (
+        *("resource", "currency", "model", "unit", "unit_size", "included", "unit_amount"),
+        *("tiers", "minimum", "maximum"),
+    )
 
 
 class PeriodUsageInline(ReadOnly, TabularInline):  # type: ignore[misc]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from quotas.charges import explained, rate_usage
 from quotas.models import PeriodUsage, Plan, PlanCharge, UsagePeriod
-from quotas.rating import Charge, rate_charge
 from quotas.resources import METERS, Resource
 from quotas.services.levels import average, integrals_over
 from quotas.services.limits import effective_limits
@@ -19,7 +19,8 @@ from spoke.core.periods import Period
 class OverageLine:
     """`quantity` and `included` are in the charge's units, each at `unit_amount` major units.
 
-    `precise` is what it costs in major units, `amount_minor` the same rounded to minor units.
+    `precise` is what it costs in major units, `amount_minor` the same rounded to minor units; `pricing`
+    says how, where it is not so much a unit.
     """
 
     resource: Resource
@@ -29,6 +30,7 @@ class OverageLine:
     unit_amount: Decimal
     precise: Decimal
     amount_minor: int
+    pricing: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def spend_of(*, period: UsagePeriod, plan: Plan, currency: str, now: datetime) -
 
 
 def _average_storage(period: UsagePeriod) -> Decimal:
-    """In bytes over the whole period: of one that is closed as it was kept, else by the changes."""
+    """Bytes over the whole period: of one that is closed as it was kept, else by the changes."""
     over = Period(period.start, period.end)
     integral = None
     if period.closed_at is not None:
@@ -92,16 +94,16 @@ def _average_storage(period: UsagePeriod) -> Decimal:
     return average(integral, over.length)
 
 
-def _rated(charge: PlanCharge, resource: Resource, quantity: Decimal) -> OverageLine:
-    units = quantity / charge.unit_size
-    included = Decimal(charge.included) / charge.unit_size
-    rule = Charge(
-        model="per_unit",
-        unit_amount=charge.unit_amount,
-        included=included,
-        currency=charge.currency,
-    )
-    rated = rate_charge(rule, units)
+def _rated(charge: PlanCharge, resource: Resource, used: Decimal) -> OverageLine:
+    definition = charge.definition
+    priced = rate_usage(definition, currency=charge.currency, used=used)
     return OverageLine(
-        resource, charge.unit, units, included, charge.unit_amount, rated.precise, rated.minor
+        resource,
+        charge.unit,
+        priced.quantity,
+        priced.included,
+        charge.unit_amount,
+        priced.rated.precise,
+        priced.rated.minor,
+        explained(definition),
     )
