@@ -151,14 +151,35 @@ class PlanCharge(models.Model):
             included=self.included,
             unit_amount=self.unit_amount,
             model=self.model,  # type: ignore[arg-type]  # the choices are the models
-            tiers=tuple(Tier(**{key: _decimal(v) for key, v in row.items()}) for row in self.tiers),
+            tiers=tuple(_tier(row) for row in self.tiers),
             minimum=self.minimum,
             maximum=self.maximum,
         )
 
 
-def _decimal(value: str | None) -> Decimal | None:
-    return None if value is None else Decimal(value)
+def _tier(row: dict[str, str | None]) -> Tier:
+    up_to = row["up_to"]
+    return Tier(
+        up_to=None if up_to is None else Decimal(up_to),
+        unit_amount=Decimal(row["unit_amount"] or 0),
+        flat_amount=Decimal(row["flat_amount"] or 0),
+    )
+
+
+class PlanOffer(models.Model):
+    """That an organization may subscribe to a plan, by its code, which the catalogue does not show."""
+
+    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="plan_offers")
+    code = models.CharField(max_length=32)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["org", "code"], name="quotas_planoffer_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id}: {self.code}"
 
 
 class PlanAssignment(models.Model):

@@ -9,7 +9,12 @@ from typing import Any
 from quotas.charges import ChargeDefinition, rule_of
 from quotas.rating import MODELS, TIERED, Tier
 from quotas.resources import Resource
-from quotas.services.plans import DEFAULT_PLAN, LimitDefinition, PlanDefinition
+from quotas.services.plans import (
+    DEFAULT_PLAN,
+    LimitDefinition,
+    PlanDefinition,
+    unpriced_overage,
+)
 from spoke.core.money import CURRENCIES
 
 PLAN_FILE = Path(__file__).resolve().parents[1] / "plans.toml"
@@ -95,17 +100,21 @@ def _plan(value: Any, position: int) -> PlanDefinition:
     if not isinstance(public, bool):
         raise PlanFileError(f"{where}: public is true or false")
     limits = _limits(table, where)
-    prices = _prices(table.get("prices", {}), where)
-    return PlanDefinition(
+    definition = PlanDefinition(
         code=code,
         name=_text(table.get("name"), f"{where}: name", 100),
         description=_text(table.get("description", ""), f"{where}: description", 500),
         is_public=public,
         position=position,
         limits=limits,
-        prices=prices,
-        charges=_charges(table.get("charges", {}), limits, {c for c, _ in prices}, where),
+        prices=_prices(table.get("prices", {}), where),
+        charges=_charges(table.get("charges", {}), limits, where),
     )
+    if free := unpriced_overage(definition):
+        raise PlanFileError(
+            f"{where}: overage of {free[0]} has no charge in {free[1]}, so it would be free"
+        )
+    return definition
 
 
 def _limits(table: dict[str, Any], where: str) -> dict[Resource, LimitDefinition]:
@@ -139,17 +148,11 @@ def _prices(value: Any, where: str) -> dict[tuple[str, str], int]:
 
 
 def _charges(
-    value: Any, limits: dict[Resource, LimitDefinition], currencies: set[str], where: str
+    value: Any, limits: dict[Resource, LimitDefinition], where: str
 ) -> dict[tuple[Resource, str], ChargeDefinition]:
     charges: dict[tuple[Resource, str], ChargeDefinition] = {}
     for name, row in _table(value, f"{where}: charges").items():
         charges.update(_charge(name, row, limits, f"{where}: charges.{name}"))
-    for resource, limit in limits.items():
-        for currency in sorted(currencies):
-            if limit.overage and (resource, currency) not in charges:
-                raise PlanFileError(
-                    f"{where}: overage of {resource} has no charge in {currency}, so it would be free"
-                )
     return charges
 
 

@@ -113,6 +113,15 @@ def tiers_as_json(charge: ChargeDefinition) -> list[dict[str, str | None]]:
     ]
 
 
+def unpriced_overage(definition: PlanDefinition) -> tuple[Resource, str] | None:
+    """A (resource, currency) of which more than the limit is allowed and would be free."""
+    for resource, limit in definition.limits.items():
+        for currency in sorted({currency for currency, _ in definition.prices}):
+            if limit.overage and (resource, currency) not in definition.charges:
+                return resource, currency
+    return None
+
+
 def changes_to(*, definition: PlanDefinition) -> list[str] | None:
     """What publishing would change, one line a fact; empty: nothing; None: the plan is new."""
     plan = Plan.objects.current().filter(code=definition.code).first()
