@@ -159,6 +159,8 @@ BILLING_GRACE_DAYS: int = env("BILLING_GRACE_DAYS")
 INVOICE_SELLER = env("INVOICE_SELLER")
 INVOICE_FROM: str = env("INVOICE_FROM").replace("\\n", "\n")
 INVOICE_DUE_DAYS = env("INVOICE_DUE_DAYS")
+INVOICE_SELLER_COUNTRY: str = env("INVOICE_SELLER_COUNTRY").upper()
+STRIPE_TAX: bool = env("STRIPE_TAX")
 
 
 def redis_database(number: int) -> str:
