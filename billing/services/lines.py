@@ -23,6 +23,8 @@ from spoke.core.periods import Interval, Period, period_containing
 DEFAULT_CURRENCY = "usd"
 TITLE_LENGTH = 255
 TITLES = {
+    Resource.MODULES: "Modules",
+    Resource.VERSIONS: "Versions",
     Resource.STORAGE: "Storage beyond the plan",
     Resource.COMPILE_JOBS: "Compile jobs beyond the plan",
     Resource.API_REQUESTS: "API requests beyond the plan",

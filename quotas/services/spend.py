@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from quotas.charges import explained, rate_usage
 from quotas.models import PeriodUsage, Plan, PlanCharge, UsagePeriod
-from quotas.resources import METERS, Resource
+from quotas.resources import GAUGES, METERS, Resource
 from quotas.services.levels import average, integrals_over
 from quotas.services.limits import effective_limits
 from quotas.services.periods import current_period
@@ -70,28 +70,32 @@ def spend_of(*, period: UsagePeriod, plan: Plan, currency: str, now: datetime) -
     """
     limits = effective_limits(org_id=period.org_id, now=now)
     used = usage_of_period(period=period, now=now)
-    storage = _average_storage(period)
+    averages = _averages(period)
     lines = []
     for charge in PlanCharge.objects.filter(plan=plan, currency=currency).order_by("resource"):
         resource = Resource(charge.resource)
         # The override of requests is of another thing: how many an hour.
         if limits[resource].source == "override" and resource is not Resource.API_REQUESTS:
             continue
-        quantity = Decimal(used[resource]) if resource in METERS else storage
+        quantity = Decimal(used[resource]) if resource in METERS else averages[resource]
         lines.append(_rated(charge, resource, quantity))
     return Spend(period.start, period.end, currency, lines)
 
 
-def _average_storage(period: UsagePeriod) -> Decimal:
-    """Bytes over the whole period: of one that is closed as it was kept, else by the changes."""
+def _averages(period: UsagePeriod) -> dict[Resource, Decimal]:
+    """Each gauge over the whole period: of one that is closed as it was kept, else by the changes."""
     over = Period(period.start, period.end)
-    integral = None
+    integrals: dict[Resource, Decimal] = {}
     if period.closed_at is not None:
-        kept = PeriodUsage.objects.filter(period=period, resource=Resource.STORAGE)
-        integral = kept.values_list("integral", flat=True).first()
-    if integral is None:
-        integral = integrals_over(org_id=period.org_id, period=over)[Resource.STORAGE]
-    return average(integral, over.length)
+        kept = PeriodUsage.objects.filter(
+            period=period, resource__in=GAUGES, integral__isnull=False
+        )
+        integrals = {
+            Resource(name): value for name, value in kept.values_list("resource", "integral")
+        }
+    if len(integrals) < len(GAUGES):
+        integrals = integrals_over(org_id=period.org_id, period=over) | integrals
+    return {resource: average(integral, over.length) for resource, integral in integrals.items()}
 
 
 def _rated(charge: PlanCharge, resource: Resource, used: Decimal) -> OverageLine:
