@@ -38,6 +38,7 @@ class LineKind(models.TextChoices):
     OVERAGE = "overage"
     CREDIT = "credit"
     TAX = "tax"
+    ROUNDING = "rounding"
 
 
 class InvoiceSource(models.TextChoices):

@@ -24,6 +24,7 @@ from quotas.models import UsagePeriod
 from quotas.services.periods import current_period, period_before
 from spoke.core import tenancy
 from spoke.core.errors import Conflict, NotFound
+from spoke.core.money import quantized
 from spoke.core.periods import Period
 
 # Periods that ended longer ago are invoiced by hand only: nobody expects the automatism to find them.
@@ -35,7 +36,8 @@ DUE = """
 SELECT DISTINCT p.org_id, p.start FROM quotas_usageperiod p
 JOIN quotas_planterm t ON t.org_id = p.org_id AND t.start < p."end"
 WHERE p."end" <= %(now)s AND p."end" > %(since)s
-  AND EXISTS (SELECT FROM quotas_planprice r WHERE r.plan_id = t.plan_id AND r.amount_minor > 0)
+  AND (EXISTS (SELECT FROM quotas_planprice r WHERE r.plan_id = t.plan_id AND r.amount_minor > 0)
+       OR EXISTS (SELECT FROM quotas_plancharge c WHERE c.plan_id = t.plan_id))
   AND NOT EXISTS (SELECT FROM quotas_planterm later WHERE later.org_id = t.org_id
                   AND later.start > t.start AND later.start <= p.start)
   AND NOT EXISTS (SELECT FROM billing_invoice i WHERE i.org_id = p.org_id
@@ -129,10 +131,10 @@ def _write_draft(
             start=line.start,
             end=line.end,
             unit=line.unit,
-            quantity=round(line.quantity, 12),
-            included=round(line.included, 12),
+            quantity=quantized(line.quantity, 12),
+            included=quantized(line.included, 12),
             unit_amount=line.unit_amount,
-            precise_amount=round(line.precise_amount, PLACES),
+            precise_amount=quantized(line.precise_amount, PLACES),
             amount_minor=line.amount_minor,
         )
         for position, line in enumerate(bill.lines, start=1)

@@ -18,7 +18,7 @@ from orgs.models import Organization
 from orgs.services.organizations import lock_organization
 from spoke.core import tenancy
 from spoke.core.locks import held
-from spoke.core.money import exponent_of
+from spoke.core.money import exponent_of, quantized
 
 SETTLED = (InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)
 
@@ -230,7 +230,7 @@ def _lines(row: Invoice, state: InvoiceState) -> list[InvoiceLine]:
                 start=line.start,
                 end=line.end,
                 quantity=line.quantity,
-                unit_amount=round(amount / line.quantity, 12),
+                unit_amount=quantized(amount / line.quantity, 12),
                 precise_amount=amount,
                 amount_minor=line.amount,
             )

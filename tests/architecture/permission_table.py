@@ -30,6 +30,7 @@ _ORG = {
     "/orgs/<org:org>/transfer/accept": {"POST": READERS},
     "/orgs/<org:org>/audit-log": {"GET": TEAM},
     "/orgs/<org:org>/audit-log/export": {"GET": TEAM},
+    "/orgs/<org:org>/plans": {"GET": READERS},
     "/orgs/<org:org>/quotas": {"GET": READERS, "PUT": "staff", "PATCH": "staff"},
     "/orgs/<org:org>/quotas/check": {"POST": READERS},
     "/orgs/<org:org>/quotas/reservations": {"GET": READERS, "POST": BUILDERS},
