@@ -76,7 +76,7 @@ def _stage(cursor: Any, *, now: datetime, most: int, final: bool) -> bool:
     cursor.execute(sql.DROP)
     cursor.execute(sql.BATCH.format(plain=plain), values)
     found = cursor.rowcount > 0
-    cursor.execute("ANALYZE close_batch")
+    cursor.execute("ANALYZE close_batch (org_id, plan_id, currency)")
     return found
 
 
@@ -121,7 +121,7 @@ def _rate(cursor: Any, now: datetime) -> None:
     for statement in sql.FACTS.split(";"):
         cursor.execute(statement, values)
     cursor.execute(sql.LINES, values)
-    cursor.execute("ANALYZE close_line")
+    cursor.execute("ANALYZE close_line (invoice_id)")
     cursor.execute(sql.TOTALS)
 
 
