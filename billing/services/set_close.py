@@ -75,7 +75,7 @@ def _stage(cursor: Any, *, now: datetime, most: int, final: bool) -> bool:
     # The commit drops them too, but a caller's transaction may hold more than one batch.
     cursor.execute(sql.DROP)
     cursor.execute(sql.BATCH.format(plain=plain), values)
-    found = cursor.rowcount > 0
+    found = bool(cursor.rowcount)
     cursor.execute("ANALYZE close_batch (org_id, plan_id, currency)")
     return found
 

@@ -54,7 +54,7 @@ def charge(chance: random.Random, size: int) -> ChargeDefinition:
         unit_size=chance.choice((1, 3, 7, size, 2**30)),
         included=chance.choice((0, 1, chance.randrange(size))),
         unit_amount=amount(chance),
-        model=model,  # type: ignore[arg-type]
+        model=model,
         tiers=tiers if model in ("graduated", "volume") else (),
         minimum=chance.choice((None, None, low)),
         maximum=chance.choice((None, None, high)),
