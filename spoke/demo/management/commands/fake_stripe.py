@@ -32,6 +32,7 @@ WORK = (
     tasks.finalize_due_invoices,
     tasks.push_due_invoices,
     tasks.chase_overdue,
+    tasks.warn_of_expiry,
 )
 
 
