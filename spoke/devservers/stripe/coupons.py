@@ -157,7 +157,7 @@ def apply(store: Store, rows: list[Object], names: list[str]) -> tuple[int, list
     """
     for row in rows:
         row.update(discounts=[], discount_amounts=[])
-    sums = []
+    sums: list[Object] = []
     for name in names:
         coupon = store.get("discount", name)["_coupon"]
         shares = _shares(coupon, [row for row in rows if row["discountable"]])
