@@ -82,22 +82,6 @@ CHARGED_CARD: Blank = {
     "incremental_authorization": {"status": "unavailable"},
     "multicapture": {"status": "unavailable"},
 }
-# Credits of the account's balance and shipping: Spoke has neither.
-CREDIT_NOTE: Blank = {
-    **dict.fromkeys(
-        (
-            *("customer_account", "customer_balance_transaction", "effective_at"),
-            *("out_of_band_amount", "shipping_cost", "voided_at"),
-        )
-    ),
-    "amount_shipping": 0,
-    "discount_amount": 0,
-    "discount_amounts": [],
-    "pdf": "",
-    "pretax_credit_amounts": [],
-    "refunds": [],
-    "total_taxes": [],
-}
 CHECKOUT: Blank = dict.fromkeys(
     (
         *("adaptive_pricing", "after_expiration", "allow_promotion_codes", "amount_subtotal"),

@@ -1,50 +1,14 @@
-"""Tax ids, and which rates an invoice bears: those of its subscription, or automatic ones."""
+"""Which rates an invoice bears: those of its subscription, or automatic ones."""
 
 from typing import Any
 
 from spoke.devservers.stripe import forms
-from spoke.devservers.stripe.customers import alive
-from spoke.devservers.stripe.errors import Refusal, invalid
-from spoke.devservers.stripe.routes import route
+from spoke.devservers.stripe.errors import Refusal
 from spoke.devservers.stripe.store import Object, Store, json_number, public
 
 Params = dict[str, Any]
 # What the account is registered for in Stripe Tax; elsewhere there is none.
 AUTOMATIC = {"DE": ("VAT", "19"), "FR": ("VAT", "20"), "GB": ("VAT", "20"), "JP": ("JCT", "10")}
-
-
-@route("POST", "/v1/customers/{}/tax_ids", "type value")
-def make_tax_id(store: Store, params: Params, name: str) -> Object:
-    customer = alive(store, name)
-    kind, value = forms.required(params, "type"), forms.required(params, "value")
-    if kind == "eu_vat" and not value[:2].isalpha():
-        raise invalid("Invalid value for eu_vat.", "value", "tax_id_invalid")
-    made = store.add(
-        "tax_id",
-        {
-            "country": value[:2] if kind == "eu_vat" else None,
-            "customer": customer["id"],
-            "customer_account": None,
-            "owner": {"type": "customer", "customer": customer["id"]},
-            "type": kind,
-            "value": value,
-            "verification": {
-                "status": "pending",
-                "verified_address": None,
-                "verified_name": None,
-            },
-        },
-    )
-    store.emit("customer.tax_id.created", made)
-    return made
-
-
-@route("DELETE", "/v1/customers/{}/tax_ids/{}")
-def delete_tax_id(store: Store, params: Params, customer: str, name: str) -> Object:
-    found = store.get("tax_id", name)
-    del store.of("tax_id")[name]
-    store.emit("customer.tax_id.deleted", found)
-    return {"id": name, "object": "tax_id", "deleted": True}
 
 
 def set_tax(store: Store, sub: Object, params: Params) -> None:
