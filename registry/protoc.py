@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -28,6 +28,7 @@ PREFIX = "spoke-protoc-"
 LOCK = ".lock"
 ARGUMENTS = ".arguments"
 KILLED_BY_US = -signal.SIGKILL
+LOOK_UP_SECONDS = 0.25
 _PLACED = re.compile(
     r"(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<warning>warning: )?(?P<message>.+)"
 )
@@ -91,9 +92,11 @@ def run_protoc(
     folder: Path,
     limits: Limits,
     compiler: Compiler = Compiler.PROTOC,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Outcome:
     """The compiler has run in `folder`, within the limits; no process of the run lives on.
 
+    `meanwhile` is called several times a second while it runs; what that raises ends the run.
     The well-known types are found after the folders that `arguments` name. Paths of files come from
     `source_argument`. Raises OSError when the machine cannot start a process.
     """
@@ -110,20 +113,28 @@ def run_protoc(
         start_new_session=True,
     )
     try:
-        printed, timed_out = _listen(process, limits.log_bytes, deadline)
+        printed, timed_out = _listen(process, limits.log_bytes, deadline, meanwhile)
     finally:
         _end(process)
     log = printed.decode("utf-8", "replace")
     return Outcome(process.returncode, log, timed_out, parse_errors(log))
 
 
-def _listen(process: "subprocess.Popen[bytes]", limit: int, deadline: float) -> tuple[bytes, bool]:
+def _listen(
+    process: "subprocess.Popen[bytes]",
+    limit: int,
+    deadline: float,
+    meanwhile: Callable[[], object] | None,
+) -> tuple[bytes, bool]:
     """What is printed until the process ends or the deadline passes, which the second tells."""
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     pipe, printed = process.stdout.fileno(), bytearray()
     while (left := deadline - time.monotonic()) > 0:
+        if meanwhile is not None:
+            meanwhile()
+            left = min(left, LOOK_UP_SECONDS)
         if not select.select([pipe], [], [], left)[0]:
-            break
+            continue
         chunk = os.read(pipe, 65_536)
         if not chunk:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -177,6 +188,12 @@ def _installed(name: str) -> Path:
 def protoc_version() -> str:
     """The version of protoc, as 36.2: part of what generated code depends on."""
     return distribution(PROTOC_PACKAGE).version
+
+
+@cache
+def grpc_version() -> str:
+    """The version of gRPC's code generator, as 1.85.1."""
+    return distribution("grpcio-tools").version
 
 
 def source_argument(root: str, path: str) -> str:

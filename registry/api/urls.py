@@ -2,11 +2,13 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from registry.api.compile import ArtifactViewSet, CompileViewSet
 from registry.api.modules import ModuleViewSet
 from registry.api.versions import VersionFileViewSet, VersionViewSet
 
 MODULE = "orgs/<org:org>/modules/<str:name>"
 VERSION = f"{MODULE}/versions/<str:version>"
+JOB = f"{VERSION}/compile/<id:job_id>"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path(
@@ -31,4 +33,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         f"{VERSION}/files/<path:path>",
         VersionFileViewSet.as_view({"get": "retrieve"}),
     ),
+    path(
+        f"{VERSION}/compile",
+        CompileViewSet.as_view({"get": "list", "post": "create"}),
+    ),
+    path(JOB, CompileViewSet.as_view({"get": "retrieve"})),
+    path(f"{JOB}/cancel", CompileViewSet.as_view({"post": "cancel"})),
+    path(f"{JOB}/artifact", ArtifactViewSet.as_view({"get": "retrieve"})),
 ]

@@ -15,6 +15,7 @@ from quotas.services.reservations import release, reserve
 from registry import semver, storage
 from registry.files import Push, path_problem
 from registry.models import Module, Version, VersionFile
+from registry.services.compile_settling import cancel_jobs_of
 from registry.services.contents import (
     announce_contents,
     drop_contents,
@@ -176,6 +177,8 @@ def delete_version(*, version: Version, actor: Actor, now: datetime) -> None:
     """A version of a locked module goes, with its usage and the content that it alone held."""
     module = version.module
     release(org_id=version.org_id, resource=Resource.VERSIONS, subject=module.pk, amount=1, now=now)
+    going = Version.objects.filter(pk=version.pk)
+    cancel_jobs_of(org_id=version.org_id, versions=going, now=now)
     files = VersionFile.objects.filter(org_id=version.org_id, version=version)
     freed = drop_contents(org_id=version.org_id, files=files, now=now)
     touch_module(module=module, now=now)

@@ -54,6 +54,19 @@ _ORG = {
         "DELETE": BUILDERS,
     },
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/files/<path:path>": {"GET": READERS},
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile": {
+        "GET": READERS,
+        "POST": BUILDERS,
+    },
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile/<id:job_id>": {
+        "GET": READERS
+    },
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile/<id:job_id>/cancel": {
+        "POST": BUILDERS
+    },
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile/<id:job_id>/artifact": {
+        "GET": READERS
+    },
     "/orgs/<org:org>/subscription": {
         "GET": TEAM,
         "POST": PAYER,
