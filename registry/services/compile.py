@@ -130,7 +130,7 @@ def find_job(*, org_id: int, module_name: str, version_name: str, job_id: int) -
 
 def use_artifact_of(*, job: CompileJob, now: datetime) -> None:
     """The archive that a job left has been used today; it is kept from now on again."""
-    unused = CompileArtifact.objects.filter(pk=job.artifact_id, org_id=job.org_id)
+    unused = CompileArtifact.objects.filter(jobs=job, org_id=job.org_id)
     with tenancy.organization(job.org_id):
         unused.filter(last_used_at__lt=now - timedelta(days=1)).update(last_used_at=now)
 

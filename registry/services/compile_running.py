@@ -4,6 +4,8 @@ A worker holds a job by a lease that it renews while it works. The lease carries
 attempt: whoever lost it (stopped for too long, canceled, its version deleted) changes nothing any more.
 """
 
+import errno
+import os
 import re
 import shutil
 import signal
@@ -48,6 +50,8 @@ RENEW_SECONDS = 1.0
 MAX_ATTEMPTS = 3
 MAX_DETAIL = 2_000
 INPUTS, OUT, ARCHIVE = "in", "out", "artifact.zip"
+# What a write beyond the limit of a file's size is answered with.
+FILE_TOO_LARGE = os.strerror(errno.EFBIG)
 ROOT_OF_PATH = re.compile(rf"\b{INPUTS}/\d+/")
 WORKER_LOST = "The job could not be finished, which is our fault; it is not counted."
 Clock = Callable[[], datetime]
@@ -234,7 +238,7 @@ def failure_of(outcome: protoc.Outcome, log: str) -> CompileFailure:
     if outcome.timed_out or outcome.exit == -signal.SIGXCPU:
         detail = "The compiler took too long and was stopped."
         return CompileFailure("compiler_timed_out", detail, Fault.SERVICE, log)
-    if outcome.exit == -signal.SIGXFSZ:
+    if outcome.broke and FILE_TOO_LARGE in log:
         return _too_large(log)
     if outcome.broke:
         detail = f"The compiler ended with status {outcome.exit}."
