@@ -33,7 +33,10 @@ LOOK_UP_SECONDS = 0.25
 _PLACED = re.compile(
     r"(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<warning>warning: )?(?P<message>.+)"
 )
-_UNPLACED = re.compile(r"(?P<file>.+?\.proto): (?P<warning>warning: )?(?P<message>.+)")
+# What a generator refuses is told with its name, and the file's twice.
+_UNPLACED = re.compile(
+    r"(?:--\w+_out: )?(?P<file>.+?\.proto): (?:(?P=file): )?(?P<warning>warning: )?(?P<message>.+)"
+)
 
 
 class Compiler(Enum):
@@ -223,7 +226,9 @@ def working_folder() -> Iterator[Path]:
 
     The file beside it is locked while the process lives, whatever ends it: `remove_leftovers` goes by
     it. It is there before the folder and after it, so there is no moment to leave a folder alone in.
+    What dead processes left on this machine goes first.
     """
+    remove_leftovers()
     with _locked_name() as lock:
         folder = lock.with_suffix("")
         folder.mkdir(mode=0o700)

@@ -7,7 +7,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from orgs.models import Organization
-from registry.protoc import remove_leftovers
 from registry.services import (
     compile_rescue,
     compile_running,
@@ -22,7 +21,6 @@ from spoke.core.enqueue import enqueue_on_commit
 @shared_task
 def run_compile_job(org_id: int, job_id: int) -> None:
     """Compiles a queued job and says how it ended; started twice or too late, it does nothing."""
-    remove_leftovers()
     waiting = compile_running.run_job(org_id=org_id, job_id=job_id, clock=timezone.now)
     for other in waiting:
         enqueue_on_commit(run_compile_job, org_id, other)

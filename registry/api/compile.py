@@ -16,7 +16,8 @@ from rest_framework.response import Response
 from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
 from registry import artifacts
-from registry.api.versions import VERSION_PARAMETER, AnyAccepted
+from registry.api.contents import AnyAccepted
+from registry.api.examples import VERSION_PARAMETER
 from registry.compiling import Options
 from registry.models import CompileJob, Fault, JobStatus, Language
 from registry.services import compile as jobs

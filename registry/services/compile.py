@@ -27,6 +27,7 @@ from registry.models import (
     VersionFile,
 )
 from registry.services.compile_settling import cancel, count_outcome, twins_of
+from registry.services.dependencies import closure_of
 from registry.services.modules import lock_module
 from registry.services.versions import find_version
 from spoke.core import tenancy
@@ -51,16 +52,20 @@ def options_of(job: CompileJob) -> Options:
 
 
 def inputs_of(version: Version) -> list[Input]:
-    """The .proto files of a version and of all that it depends on, as protoc finds them."""
-    roots = [version]
-    found: list[Input] = []
-    for number, root in enumerate(roots):
-        files = VersionFile.objects.filter(version=root, path__endswith=PROTO)
-        found += [
-            Input(root=number, path=path, org_id=root.org_id, digest=digest)
-            for path, digest in files.values_list("path", "blob__digest")
+    """The .proto files of a version and of all that it depends on, as protoc finds them.
+
+    For a scope of the version's organization. Raises Conflict (`dependency_gone`).
+    """
+    versions = [version, *closure_of(version=version)]
+    roots = {root.pk: number for number, root in enumerate(versions)}
+    with tenancy.reading(tenancy.Scope(org_id=version.org_id, shared=True)):
+        files = VersionFile.objects.filter(version_id__in=roots, path__endswith=PROTO)
+        rows = files.values_list("version_id", "path", "org_id", "blob__digest")
+        found = [
+            Input(root=roots[version_id], path=path, org_id=org_id, digest=digest)
+            for version_id, path, org_id, digest in rows
         ]
-    return without_shadowed(found)
+    return without_shadowed(sorted(found, key=lambda entry: entry.root))
 
 
 def submit_job(
@@ -74,7 +79,7 @@ def submit_job(
 ) -> CompileJob:
     """A job is made: counted and to be queued, or finished and free where its archive is kept.
 
-    Raises NotFound, QuotaExceeded and BudgetExceeded, having made nothing.
+    Raises NotFound, Conflict (`dependency_gone`), QuotaExceeded and BudgetExceeded, having made nothing.
     """
     # A version goes under this lock only, and its jobs with it.
     lock_module(org_id=org_id, name=module_name)

@@ -43,6 +43,7 @@ from registry.services.compile_settling import (
     uncount,
 )
 from spoke.core import tenancy
+from spoke.core.errors import Conflict
 
 logger = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=30)
@@ -137,7 +138,12 @@ def take_up(*, org_id: int, job_id: int, clock: Clock) -> Lease | None:
         job = found.select_related("version").first()
         if job is None:
             return None
-        options, inputs = options_of(job), inputs_of(job.version)
+        options = options_of(job)
+        try:
+            inputs = inputs_of(job.version)
+        except Conflict as gone:
+            _end_without_inputs(job_id, gone, now)
+            return None
         # This worker's compiler may be newer than the one that the order saw.
         compiler = compiler_for(options)
         digest = digest_of(inputs=inputs, options=options, compiler=compiler)
@@ -149,6 +155,22 @@ def take_up(*, org_id: int, job_id: int, clock: Clock) -> Lease | None:
             settle_from_artifact(jobs=[running], artifact=artifact, now=now)
             return None
     return Lease(org_id, job_id, running.attempts, options, digest, inputs, clock)
+
+
+def _end_without_inputs(job_id: int, gone: Conflict, now: datetime) -> None:
+    """A queued job fails, free of charge: what its version depends on was purged since."""
+    queued = CompileJob.objects.select_for_update().filter(pk=job_id, status=JobStatus.QUEUED)
+    job = queued.first()
+    if job is not None:
+        settle_as_failed(
+            jobs=[job],
+            code=gone.error_code,
+            detail=gone.detail,
+            fault=Fault.SERVICE,
+            log="",
+            now=now,
+        )
+        uncount(job)
 
 
 def _start(job: CompileJob, compiler: str, digest: str, now: datetime) -> bool:

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('orgs', '0002_row_level_security'),
-        ('registry', '0002_row_level_security'),
+        ('registry', '0004_sharing'),
     ]
 
     operations = [
