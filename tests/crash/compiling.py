@@ -51,7 +51,7 @@ from orgs.models import User
 from quotas.resources import Resource
 from quotas.services.limits import set_overrides
 from registry.files import Push, PushedFile
-from registry.services import modules, versions
+from registry.services import modules, pushing, versions
 from spoke.core import tenancy
 from tests.factories import OrganizationFactory
 call_command("migrate", verbosity=0)
@@ -77,10 +77,10 @@ for number in range(2):
         text = f'syntax = "proto3"; message V{number}_{patch} {{}}'
         own = [PushedFile("v.proto", text.encode()), PushedFile("bad.proto", BAD.encode())]
         push = Push(f"1.0.{patch}", "", (*real, *own))
-        versions.prepare_push(org_id=org.pk, module_name="m", push=push, now=now)
+        checked = pushing.prepare_push(org_id=org.pk, module_name="m", push=push, now=now)
         with tenancy.organization(org.pk):
             versions.publish_version(
-                org_id=org.pk, actor=SYSTEM, module_name="m", push=push, now=now
+                org_id=org.pk, actor=SYSTEM, module_name="m", checked=checked, now=now
             )
     print(org.pk)
 """
