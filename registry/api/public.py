@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -187,9 +186,7 @@ class PublicArchiveViewSet(SharedViewSet):
         parameters=[ACCOUNT, VERSION_PARAMETER, ArchiveQuerySerializer],
         responses=ARCHIVE_ANSWERS,
     )
-    def retrieve(
-        self, request: Request, org_slug: str, name: str, version: str
-    ) -> HttpResponseBase:
+    def retrieve(self, request: Request, org_slug: str, name: str, version: str) -> HttpResponse:
         kind = self.valid(ArchiveQuerySerializer, request.query_params).get("format", TAR_GZ)
         found = public.find_public_version(org=org_slug, name=name, version=version)
         return archive_response(found, name, kind)
