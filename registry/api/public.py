@@ -43,13 +43,13 @@ ACCOUNT = OpenApiParameter(
 OWNER_EXAMPLE = {"name": "googleapis", "display_name": "Google APIs"}
 
 
-class OwnerSerializer(serializers.Serializer[Any]):
+class SharingOrganizationSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     display_name = serializers.CharField()
 
 
 class PublicModuleSerializer(serializers.Serializer[Any]):
-    organization = OwnerSerializer(source="org")
+    organization = SharingOrganizationSerializer(source="org")
     name = serializers.CharField()
     description = serializers.CharField()
     versions_count = serializers.IntegerField()

@@ -58,7 +58,7 @@ def _kept(reference: str) -> Version | None:
         ~Q(target=None), org_id=tenancy.current().org_id, reference=reference
     )
     target = rows.values_list("target_id", flat=True).first()
-    return Version.objects.filter(pk=target).first()
+    return None if target is None else Version.objects.filter(pk=target).first()
 
 
 def find_public_file(*, org: str, name: str, version: str, path: str) -> VersionFile:

@@ -1,8 +1,8 @@
 """The .proto files inside installed wheels, pushed as modules that depend on each other.
 
 These wheels have .proto files: googleapis-common-protos, grpc-google-iam-v1 (which needs the first),
-protoc's own and grpcio-tools' (protobuf's, in two versions). Those of OpenTelemetry and of gRPC's health and
-reflection services hold generated code alone.
+protoc's own and grpcio-tools' (protobuf's, in two versions). Those of OpenTelemetry and of gRPC's health
+and reflection services hold generated code alone.
 """
 
 import re
