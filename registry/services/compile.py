@@ -2,7 +2,8 @@
 
 One compile job of the quota is reserved with the order. It is kept when the job succeeds, when the
 user's files are at fault, and when a running job is canceled; it is given back in every other case, in
-the transaction that changes the job's status. Each change is one conditional UPDATE, so a job ends once.
+the transaction that changes the job's status. That is changed under its row's lock or by one conditional
+UPDATE, so a job ends once.
 
 Locks are taken in the order module → job → artifact → quota. Whoever calls hands the jobs to the queue
 once the transaction has committed; what gets lost on that way, registry.services.compile_rescue finds.

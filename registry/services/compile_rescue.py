@@ -2,13 +2,17 @@
 
 from datetime import datetime, timedelta
 
+from django.db.models import DurationField, ExpressionWrapper, F, Q, Value
+
 from registry.metrics import RESCUED
 from registry.models import CompileJob, JobStatus
 from registry.services.compile_running import give_up
 from spoke.core import tenancy
 
-# Long enough for a queue that moves; handing a job over twice does no harm.
+# Handing a job over twice does no harm, but a queue that stands still is not to fill up: the first time
+# after so long, then after as long as the job has waited, and every so often at the latest.
 RESEND_AFTER = timedelta(minutes=2)
+RESEND_WITHIN = timedelta(hours=1)
 
 
 def lost_jobs(*, now: datetime) -> list[tuple[int, int]]:
@@ -35,10 +39,15 @@ def rescue_job(*, org_id: int, job_id: int, now: datetime) -> list[int]:
 def unheard_jobs(*, now: datetime) -> list[tuple[int, int]]:
     """(organization, job) of what has waited for long, noted as handed to the queue anew."""
     with tenancy.all_organizations(reason="find compile jobs that the queue lost"):
-        unheard = CompileJob.objects.filter(
+        waited = ExpressionWrapper(F("queued_at") - F("created_at"), DurationField())
+        since = ExpressionWrapper(Value(now) - F("queued_at"), DurationField())
+        queued = CompileJob.objects.filter(
             status=JobStatus.QUEUED, queued_at__lt=now - RESEND_AFTER
         )
+        unheard = queued.alias(waited=waited, since=since).filter(
+            Q(since__gt=F("waited")) | Q(queued_at__lt=now - RESEND_WITHIN)
+        )
         found = list(unheard.order_by("queued_at", "pk").values_list("org_id", "pk"))
-        unheard.filter(pk__in=[job_id for _, job_id in found]).update(queued_at=now)
+        queued.filter(pk__in=[job_id for _, job_id in found]).update(queued_at=now)
     RESCUED.labels("queue").inc(len(found))
     return found

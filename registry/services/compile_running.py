@@ -46,7 +46,8 @@ from spoke.core import tenancy
 from spoke.core.errors import Conflict
 
 logger = structlog.get_logger(__name__)
-LEASE = timedelta(seconds=30)
+# Longer than storage takes for a file: while it reads or writes one, a worker renews nothing.
+LEASE = timedelta(seconds=60)
 RENEW_SECONDS = 1.0
 MAX_ATTEMPTS = 3
 MAX_DETAIL = 2_000

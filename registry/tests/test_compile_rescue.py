@@ -100,6 +100,11 @@ def test_what_the_queue_lost_is_handed_over_again_once(owner, org):
     later = now + compile_rescue.RESEND_AFTER + timedelta(seconds=1)
     assert compile_rescue.unheard_jobs(now=later) == [(org.org.pk, job["id"])]
     assert compile_rescue.unheard_jobs(now=later) == []
+    # The longer it waits, the rarer: a queue that stands still does not fill up.
+    sent, second = 0, timedelta(seconds=1)
+    for minute in range(10, 24 * 60, 10):
+        sent += len(compile_rescue.unheard_jobs(now=later + timedelta(minutes=minute) + second))
+    assert 20 <= sent <= 30
     run(job)
     assert compile_rescue.unheard_jobs(now=later + timedelta(days=1)) == []
 
