@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.semver import InvalidVersion, parse
+from registry.semver import InvalidVersion, announces_breaking, parse
 
 # In rising precedence; the middle is the example of semver.org, section 11.
 RISING = """
@@ -110,3 +110,22 @@ def test_keys_compare_as_semver_org_says(one, other):
 def test_sorting_by_key_is_sorting_by_precedence(texts):
     by_key = sorted(texts, key=lambda text: parse(text).sort_key.encode())
     assert by_key == sorted(texts, key=cmp_to_key(reference_compare))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "announced"),
+    [
+        ("1.2.3", "2.0.0", True),
+        ("1.2.3", "2.0.0-rc.1", True),
+        ("9.0.0", "10.0.0", True),
+        ("1.2.3", "1.3.0", False),
+        ("1.2.3", "1.2.4", False),
+        ("0.1.9", "0.2.0", True),
+        ("0.9.0", "0.10.0", True),
+        ("0.1.0", "0.1.1", False),
+        ("0.9.0", "1.0.0", True),
+        ("1.0.0-rc.1", "1.0.0", False),
+    ],
+)
+def test_which_numbers_announce_breaking_changes(before, after, announced):
+    assert announces_breaking(before=before, after=after) is announced
