@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from io import SEEK_END
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import requests
@@ -93,6 +93,12 @@ class Api:
         self._session.auth = Bearer(token)
         self._session.headers["User-Agent"] = f"spoke-cli/{__version__}"
         self._session.headers["Accept"] = "application/json"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._session.close()
 
     def get(self, path: str, params: Params = ()) -> Any:
         """The JSON of a resource."""

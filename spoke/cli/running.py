@@ -3,6 +3,7 @@
 import errno
 import functools
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Concatenate, ParamSpec
 
 import click
@@ -21,6 +22,7 @@ class Run:
     def __init__(self, out: Output, organization: str) -> None:
         self.out = out
         self._organization = organization
+        self._open = ExitStack()
 
     @functools.cached_property
     def settings(self) -> config.Settings:
@@ -37,16 +39,23 @@ class Run:
                 f"You are not signed in to {settings.api_url}.",
                 hint="Sign in with `spoke login`, or set SPOKE_TOKEN.",
             )
-        return Api(settings.api_url, settings.token, self.out.tell)
+        return self.call(settings.api_url, settings.token)
+
+    def call(self, api_url: str, token: str) -> Api:
+        """An API that is called until the command ends."""
+        return self._open.enter_context(Api(api_url, token, self.out.tell))
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._open.close()
 
     def organization(self, named: str = "") -> str:
         """The organization that a command is about: named, chosen, or the only one there is."""
-        return (
-            named or self._organization or self.settings.organization or self._only_organization()
-        )
+        chosen = named or self._organization or self.settings.organization
+        return chosen or self._only_organization()
 
     def _only_organization(self) -> str:
-        names = [row["name"] for row in self.api.pages(address("orgs"))]
+        names = [org["name"] for org in identity(self.api)[1]]
         if len(names) == 1:
             return str(names[0])
         if not names:
@@ -55,6 +64,14 @@ class Run:
             f"Which organization? You are in {', '.join(names[:10])}.",
             hint="Choose one with --org, SPOKE_ORG or `spoke orgs use NAME`.",
         )
+
+
+def identity(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Whose token it is, and the organizations that it can work on, each at least with its name."""
+    me: dict[str, Any] = api.get(address("me"))
+    if me["kind"] == "service_token":
+        return me, [me["organization"]]
+    return me, sorted(api.pages(address("orgs")), key=lambda org: org["name"])
 
 
 def standard(function: Callable[Concatenate[Run, P], None]) -> Callable[P, None]:
@@ -66,14 +83,17 @@ def standard(function: Callable[Concatenate[Run, P], None]) -> Callable[P, None]
     @functools.wraps(function)
     def wrapped(*args: Any, as_json: bool, quiet: bool, org: str, **options: Any) -> None:
         out = Output(as_json=as_json, quiet=quiet)
+        run = Run(out, org)
         try:
-            function(Run(out, org), *args, **options)
+            function(run, *args, **options)
         except CliError as exc:
             end(out, exc)
         except OSError as exc:
             if exc.errno == errno.EPIPE:
                 raise
             end(out, CliError(f"{exc.filename or 'The system'}: {exc.strerror or exc}."))
+        finally:
+            run.close()
 
     return wrapped  # type: ignore[return-value]  # click calls it with the options besides
 

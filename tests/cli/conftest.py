@@ -1,5 +1,6 @@
 """The command-line client, run as a shell would, with a home of its own."""
 
+import gc
 import io
 import json
 import sys
@@ -62,6 +63,8 @@ def spoke(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> Spoke:
         capsys.readouterr()
         code = run_cli([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
+        # urllib3 closes connections when their pool is collected; the server waits for it.
+        gc.collect()
         return Result(code, out, err)
 
     return run

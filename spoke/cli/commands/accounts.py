@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 import click
 
 from spoke.cli import config
-from spoke.cli.client import Api, address
+from spoke.cli.client import address
 from spoke.cli.errors import UsageProblem
 from spoke.cli.output import moment, sheet
-from spoke.cli.running import Run, standard
+from spoke.cli.running import Run, identity, standard
 
 DEFAULT_URL = "http://127.0.0.1:8000"  # where `make run` serves
 FROM_STDIN = "-"
@@ -33,9 +33,8 @@ def login(run: Run, api_url: str, token: str) -> None:
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         run.out.insist(f"Warning: {url} is not encrypted; others can read the token on its way.")
     secret = _secret(token)
-    api = Api(url, secret, run.out.tell)
-    me = api.get(address("me"))
-    names = [row["name"] for row in api.pages(address("orgs"))]
+    me, orgs = identity(run.call(url, secret))
+    names = [org["name"] for org in orgs]
     organization = stored.organization if stored.organization in names else ""
     if not organization and len(names) == 1:
         organization = names[0]

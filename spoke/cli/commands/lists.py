@@ -10,7 +10,7 @@ from spoke.cli.commands.places import readable
 from spoke.cli.errors import UsageProblem
 from spoke.cli.output import ago, moment, size, table
 from spoke.cli.references import parse_module
-from spoke.cli.running import Run, standard
+from spoke.cli.running import Run, identity, standard
 
 
 class ListGroup(click.Group):
@@ -32,7 +32,9 @@ def orgs() -> None:
 @standard
 def list_orgs(run: Run) -> None:
     """List your organizations."""
-    rows = run.api.pages(address("orgs"))
+    me, rows = identity(run.api)
+    if me["kind"] == "service_token":
+        rows = [run.api.get(address("orgs", row["name"])) for row in rows]
     if run.out.as_json:
         run.out.document(rows)
         return
