@@ -26,6 +26,7 @@ TIMEOUT = (10.0, 120.0)  # seconds to connect, and between two bytes
 RETRIED = frozenset({429, 502, 503, 504})
 CHUNK = 64 * 1024
 PAGE = "200"
+ACCOUNT_HEADER = "X-Spoke-Organization"
 BACKOFF = tenacity.wait_exponential_jitter(multiplier=0.5, max=10, jitter=0.5)
 
 
@@ -84,15 +85,22 @@ class Upload:
 
 
 class Api:
-    """One server, called with one token. `tell` hears of each new attempt."""
+    """One server, called with one token. `tell` hears of each new attempt.
 
-    def __init__(self, api_url: str, token: str, tell: Callable[[str], None]) -> None:
+    Reading public modules counts against the limit of `account`, an organization of the caller's.
+    """
+
+    def __init__(
+        self, api_url: str, token: str, tell: Callable[[str], None], *, account: str = ""
+    ) -> None:
         self.api_url = api_url
         self._tell = tell
         self._session = requests.Session()
         self._session.auth = Bearer(token)
         self._session.headers["User-Agent"] = f"spoke-cli/{__version__}"
         self._session.headers["Accept"] = "application/json"
+        if account:
+            self._session.headers[ACCOUNT_HEADER] = account
 
     def __enter__(self) -> Self:
         return self

@@ -152,6 +152,11 @@ def size(count: int) -> str:
     return f"{count / 1024**power:.1f} {UNITS[power - 1]}"
 
 
+def counted(files: int) -> str:
+    """So many files, in words."""
+    return f"{files:,} file{'' if files == 1 else 's'}"
+
+
 def moment(value: str | None) -> str:
     """A time of the API's in the reader's time zone, to the minute; empty without one."""
     if not value:

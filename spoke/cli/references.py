@@ -10,6 +10,7 @@ FORM = re.compile(
     r"(?P<module>[a-z][a-z0-9_-]*)"
     r"(?:@(?P<version>[0-9A-Za-z][0-9A-Za-z.+-]*))?"
 )
+ORGANIZATION = re.compile(r"[a-z0-9][a-z0-9-]*")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
 LATEST = "latest"
 
@@ -45,4 +46,11 @@ def check_version(text: str) -> str:
     """A version as it was given. Raises UsageProblem for what cannot stand in an address."""
     if not VERSION.fullmatch(text):
         raise UsageProblem(f"{text!r} is not a version; write one as 1.2.0.")
+    return text
+
+
+def check_organization(text: str) -> str:
+    """An organization's name or number as it was given. Raises UsageProblem for what can be neither."""
+    if not ORGANIZATION.fullmatch(text):
+        raise UsageProblem(f"{text!r} does not name an organization.")
     return text

@@ -12,6 +12,7 @@ from spoke.cli import config
 from spoke.cli.client import Api, address
 from spoke.cli.errors import CliError, NotSignedIn, UsageProblem
 from spoke.cli.output import Output
+from spoke.cli.references import check_organization
 
 P = ParamSpec("P")
 
@@ -43,7 +44,8 @@ class Run:
 
     def call(self, api_url: str, token: str) -> Api:
         """An API that is called until the command ends."""
-        return self._open.enter_context(Api(api_url, token, self.out.tell))
+        api = Api(api_url, token, self.out.tell, account=self._chosen)
+        return self._open.enter_context(api)
 
     def close(self) -> None:
         """Ends the connections."""
@@ -51,8 +53,12 @@ class Run:
 
     def organization(self, named: str = "") -> str:
         """The organization that a command is about: named, chosen, or the only one there is."""
-        chosen = named or self._organization or self.settings.organization
-        return chosen or self._only_organization()
+        return named or self._chosen or self._only_organization()
+
+    @property
+    def _chosen(self) -> str:
+        name = self._organization or self.settings.organization
+        return check_organization(name) if name else ""
 
     def _only_organization(self) -> str:
         names = [org["name"] for org in identity(self.api)[1]]

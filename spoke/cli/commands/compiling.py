@@ -11,6 +11,7 @@ import tenacity
 from spoke.cli.client import Answer, address
 from spoke.cli.commands.places import looked_for
 from spoke.cli.errors import CliError, Exit, Unreachable, UsageProblem
+from spoke.cli.output import counted
 from spoke.cli.references import LATEST, parse
 from spoke.cli.running import Run, standard
 from spoke.cli.unpacking import UnsafeArchive, sha256, unpack
@@ -29,11 +30,10 @@ class JobFailed(CliError):
         self.job = job
         if error.get("fault") == OURS:
             self.exit_code = Exit.UNREACHABLE
-        code = error.get("code")
-        super().__init__(
-            error.get("detail") or f"The job was {job['status']}.",
-            lines=[*(job.get("log") or "").splitlines(), *([f"code: {code}"] if code else [])],
-        )
+        detail = error.get("detail") or f"The job was {job['status']}."
+        lines = [line for line in (job.get("log") or "").splitlines() if line != detail]
+        lines += [f"code: {error['code']}"] if error.get("code") else []
+        super().__init__(detail, lines=lines)
 
     def document(self) -> dict[str, Any]:
         return {"job": self.job, "exit_code": int(self.exit_code)}
@@ -100,7 +100,7 @@ def compile_(
     job = _wait(run, f"{place}/compile{address(str(job['id']))}", answer, timeout, reference)
     if job["status"] != "succeeded":
         raise JobFailed(job)
-    into = output or Path(f"{parse(reference).module}-{job.get('language') or language}")
+    into = output or Path(f"{parse(reference).module}-{job['language']}")
     _fetch(run, f"{place}/compile{address(str(job['id']))}", job, into, force)
 
 
@@ -158,6 +158,8 @@ def _pause(state: tenacity.RetryCallState) -> float:
 
 def _fetch(run: Run, place: str, job: dict[str, Any], into: Path, force: bool) -> None:
     artifact = job["artifact"]
+    if artifact is None:
+        raise CliError("What the job made is no longer kept.", hint="Compile it again.")
     with tempfile.TemporaryFile() as archive:
         with run.out.transfer("Fetching", artifact.get("size_bytes")) as meter:
             run.api.download(f"{place}/artifact", archive, progress=meter.at)
@@ -172,9 +174,9 @@ def _fetch(run: Run, place: str, job: dict[str, Any], into: Path, force: bool) -
                 "unchanged": result.unchanged,
             }
         )
-    cached = " From the cache." if job.get("cached") else ""
-    count = len(result.written) + len(result.unchanged)
-    run.out.tell(f"{count} files of {job.get('language', 'code')} are in {into}.{cached}")
+    cached = " From the cache: not counted." if job.get("cached") else ""
+    files = counted(len(result.written) + len(result.unchanged))
+    run.out.tell(f"{files} of {job['language']} in {into}.{cached}")
 
 
 def _check(archive: IO[bytes], digest: str) -> None:

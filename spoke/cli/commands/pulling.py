@@ -8,7 +8,7 @@ import click
 
 from spoke.cli.client import address
 from spoke.cli.commands.places import readable
-from spoke.cli.output import size
+from spoke.cli.output import counted, size
 from spoke.cli.references import LATEST, parse
 from spoke.cli.running import Run, standard
 from spoke.cli.unpacking import unpack
@@ -54,6 +54,6 @@ def pull(run: Run, reference: str, output: Path | None, force: bool) -> None:
         )
     same = f" ({len(result.unchanged)} were there already)" if result.unchanged else ""
     run.out.tell(
-        f"{wanted.module} {version['version']}: {len(digests)} files,"
+        f"{wanted.module} {version['version']}: {counted(len(digests))},"
         f" {size(version['size_bytes'])}, in {into}{same}."
     )

@@ -9,7 +9,7 @@ import click
 from spoke.cli.client import Answer, Params, Upload, address
 from spoke.cli.commands.places import NOT_FOUND
 from spoke.cli.errors import Refused, change_row
-from spoke.cli.output import size
+from spoke.cli.output import counted, size
 from spoke.cli.packing import IGNORE_FILE, SourceFile, collect, pack
 from spoke.cli.references import check_version, parse_module
 from spoke.cli.running import Run, standard
@@ -101,10 +101,8 @@ def _unchanged(run: Run, named: str, exc: Refused) -> None:
 
 
 def _explain(exc: Refused, module: str) -> None:
-    if exc.status == 404 and not exc.hint:
-        exc.hint = (
-            f"Is there a module {module}? `spoke modules` lists them, push --create makes it."
-        )
+    if exc.status == NOT_FOUND:
+        exc.hint = f"`spoke modules` lists what there is; --create makes {module} if it is missing."
     elif exc.code == "version_exists":
         exc.hint = "A version never changes: publish the changes under another number."
 
@@ -116,8 +114,7 @@ def _report(run: Run, named: str, files: list[SourceFile], answer: Answer, dry_r
         run.out.document({"status": status, "version": answer.body})
     for change in changes:
         run.out.insist(f"Breaking change: {change_row(change)}")
-    total = size(sum(file.size for file in files))
-    count = f"{len(files)} file{'' if len(files) == 1 else 's'}, {total}"
+    count = f"{counted(len(files))}, {size(sum(file.size for file in files))}"
     if dry_run:
         run.out.tell(f"{named} could be published: {count}. Nothing was.")
     else:
