@@ -13,6 +13,8 @@ import tomli_w
 
 from spoke.cli.errors import UsageProblem
 
+VARIABLES = ("SPOKE_API_URL", "SPOKE_TOKEN", "SPOKE_ORG")
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -50,16 +52,23 @@ def normal_url(url: str) -> str:
     return url.strip().rstrip("/")
 
 
+def checked_token(text: str) -> str:
+    """A token that can be sent. Raises UsageProblem for what cannot be one."""
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise UsageProblem("That is no API token.", hint="Tokens begin with spk_.")
+    return text
+
+
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force. A stored token is never sent to another server than it was made for."""
     stored = read(config_path(environ))
-    given = environ.get("SPOKE_API_URL", "")
+    given, token, organization = (environ.get(name, "").strip() for name in VARIABLES)
     api_url = normal_url(given) if given else stored.api_url
     same_server = api_url == stored.api_url
     return Settings(
         api_url=api_url,
-        token=environ.get("SPOKE_TOKEN", "") or (stored.token if same_server else ""),
-        organization=environ.get("SPOKE_ORG", "") or (stored.organization if same_server else ""),
+        token=token or (stored.token if same_server else ""),
+        organization=organization or (stored.organization if same_server else ""),
     )
 
 
@@ -111,4 +120,4 @@ def remove(path: Path) -> bool:
 
 def set_in_environment(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Which of our variables are set."""
-    return [name for name in ("SPOKE_API_URL", "SPOKE_TOKEN", "SPOKE_ORG") if environ.get(name)]
+    return [name for name in VARIABLES if environ.get(name)]

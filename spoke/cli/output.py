@@ -19,13 +19,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from spoke.cli.errors import CliError
 
 UNITS = ("KiB", "MiB", "GiB", "TiB")
-PIPED_WIDTH = 240  # a table in a pipe is not cut at 80 columns
+PIPED_WIDTH = 10_000  # in a pipe each row of a table is one line
 # Currencies whose minor unit is not a hundredth (ISO 4217).
 NO_DECIMALS = frozenset(
     {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG"}
@@ -55,7 +56,7 @@ class Output:
 
     def document(self, value: Any) -> None:
         """The one JSON document of `--json`."""
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(value, indent=2))
 
     def print(self, value: str | Table | Text) -> None:
         """A result, for people."""
@@ -87,8 +88,8 @@ class Output:
         """A bar for bytes, on a terminal."""
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
+            BarColumn(complete_style="cyan", finished_style="green"),
+            DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
         )
         with self._progress(*columns) as progress:
@@ -142,6 +143,16 @@ def sheet(columns: int, right: tuple[int, ...] = ()) -> Table:
     for number in range(columns):
         made.add_column(justify="right" if number in right else "left", overflow="fold")
     return made
+
+
+def add(rows: Table, *cells: object) -> None:
+    """Adds a row; text is cleaned and put on one line."""
+    rows.add_row(
+        *(
+            cell if isinstance(cell, Text | ProgressBar) else " ".join(clean(cell).split())
+            for cell in cells
+        )
+    )
 
 
 def size(count: int) -> str:

@@ -40,7 +40,7 @@ class Run:
                 f"You are not signed in to {settings.api_url}.",
                 hint="Sign in with `spoke login`, or set SPOKE_TOKEN.",
             )
-        return self.call(settings.api_url, settings.token)
+        return self.call(settings.api_url, config.checked_token(settings.token))
 
     def call(self, api_url: str, token: str) -> Api:
         """An API that is called until the command ends."""
@@ -94,6 +94,8 @@ def standard(function: Callable[Concatenate[Run, P], None]) -> Callable[P, None]
             function(run, *args, **options)
         except CliError as exc:
             end(out, exc)
+        except UnicodeError:
+            end(out, UsageProblem("What was given is not UTF-8."))
         except OSError as exc:
             if exc.errno == errno.EPIPE:
                 raise

@@ -39,6 +39,16 @@ def test_the_environment_wins(environ):
     assert config.load(given) == Settings("https://spoke.example", "spk_other", "rival")
 
 
+def test_a_secret_s_closing_newline_does_no_harm(environ):
+    assert config.load({**environ, "SPOKE_TOKEN": "spk_other\n"}).token == "spk_other"
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\nb", "tökén"])
+def test_what_cannot_be_a_token_is_not_sent(token):
+    with pytest.raises(UsageProblem, match="no API token"):
+        config.checked_token(token)
+
+
 def test_a_stored_token_goes_to_no_other_server(environ):
     given = {**environ, "SPOKE_API_URL": "https://evil.example"}
     assert config.load(given) == Settings("https://evil.example", "", "")

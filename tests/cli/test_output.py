@@ -50,6 +50,15 @@ def test_nothing_that_the_server_says_steers_the_terminal():
     assert said == "a\ufffd[2Jb\ufffdc\ufffdd\ufffd\te\n"
 
 
+def test_each_row_of_a_table_is_one_harmless_line(capsys):
+    rows = output.table("A", "B")
+    output.add(rows, "x\x1b[31m\ny", "[bold]" + "long " * 500)
+    output.Output(as_json=False, quiet=False).print(rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("x\ufffd[31m y  [bold]long long")
+
+
 @pytest.mark.parametrize(
     ("row", "shown"),
     [

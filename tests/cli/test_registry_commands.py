@@ -143,6 +143,14 @@ def test_a_pull_unpacks_what_the_version_holds(spoke, signed_in, home):
     assert (home / "payments/a/b.proto").read_bytes() == SOURCE
 
 
+def test_a_yanked_version_is_pulled_with_a_warning(spoke, signed_in):
+    yanked = {**VERSION, "yanked_at": "2026-11-25T12:00:00Z", "yank_reason": "Leaks names"}
+    signed_in.on(f"GET {ONE}", Reply(200, yanked))
+    signed_in.on(f"GET {ONE}/archive", Reply(200, tar_of(("a/b.proto", SOURCE)).getvalue()))
+    done = spoke("pull", "payments@1.2.0", "--quiet")
+    assert (done.code, done.err) == (0, "Warning: payments 1.2.0 is yanked: Leaks names.\n")
+
+
 def test_what_was_changed_on_the_way_is_not_unpacked(spoke, signed_in, home):
     signed_in.on(f"GET {ONE}", Reply(200, VERSION))
     archive = tar_of(("a/b.proto", b"evil")).getvalue()

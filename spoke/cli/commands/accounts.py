@@ -9,7 +9,7 @@ import click
 from spoke.cli import config
 from spoke.cli.client import address
 from spoke.cli.errors import UsageProblem
-from spoke.cli.output import moment, sheet
+from spoke.cli.output import add, moment, sheet
 from spoke.cli.running import Run, identity, standard
 
 DEFAULT_URL = "http://127.0.0.1:8000"  # where `make run` serves
@@ -74,12 +74,12 @@ def whoami(run: Run) -> None:
         return
     token = me if me["kind"] == "service_token" else me.get("token") or {}
     rows = sheet(2)
-    rows.add_row("Signed in as", _name(me))
-    rows.add_row("Token", f"{token.get('name', '')} ({token.get('prefix', '')}…)")
-    rows.add_row("Scopes", ", ".join(token.get("scopes", [])))
-    rows.add_row("Expires", moment(token.get("expires_at")) or "never")
-    rows.add_row("API", api_url)
-    rows.add_row("Organization", organization or "none chosen")
+    add(rows, "Signed in as", _name(me))
+    add(rows, "Token", f"{token.get('name', '')} ({token.get('prefix', '')}…)")
+    add(rows, "Scopes", ", ".join(token.get("scopes", [])))
+    add(rows, "Expires", moment(token.get("expires_at")) or "never")
+    add(rows, "API", api_url)
+    add(rows, "Organization", organization or "none chosen")
     run.out.print(rows)
 
 
@@ -95,10 +95,7 @@ def _secret(token: str) -> str:
         token = sys.stdin.readline()
     elif not token:
         token = click.prompt("API token (it is not shown)", hide_input=True, err=True)
-    token = token.strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageProblem("That is no API token.", hint="Tokens begin with spk_.")
-    return token
+    return config.checked_token(token.strip())
 
 
 def _name(me: dict[str, Any]) -> str:

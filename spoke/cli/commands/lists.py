@@ -8,7 +8,7 @@ from spoke.cli import config
 from spoke.cli.client import address
 from spoke.cli.commands.places import readable
 from spoke.cli.errors import UsageProblem
-from spoke.cli.output import ago, moment, size, table
+from spoke.cli.output import add, ago, moment, size, table
 from spoke.cli.references import parse_module
 from spoke.cli.running import Run, identity, standard
 
@@ -43,7 +43,7 @@ def list_orgs(run: Run) -> None:
     for row in rows:
         mark = "*" if row["name"] == chosen else ""
         plan, role = row["plan_tier"], row.get("role") or ""
-        shown.add_row(mark, row["name"], row["display_name"], plan, role, row["status"])
+        add(shown, mark, row["name"], row["display_name"], plan, role, row["status"])
     run.out.print(shown)
 
 
@@ -85,7 +85,8 @@ def list_modules(run: Run, search: str) -> None:
         "NAME", "LATEST", "VERSIONS", "PUBLIC", "UPDATED", "DESCRIPTION", right=("VERSIONS",)
     )
     for row in rows:
-        shown.add_row(
+        add(
+            shown,
             row["name"],
             row["latest_version"] or "-",
             str(row["versions_count"]),
@@ -125,7 +126,11 @@ def versions(run: Run, module: str) -> None:
     for row in rows:
         state = " (yanked)" if row.get("yanked_at") else ""
         published = moment(row["created_at"])
-        shown.add_row(
-            f"{row['version']}{state}", size(row["size_bytes"]), published, row["description"]
+        add(
+            shown,
+            f"{row['version']}{state}",
+            size(row["size_bytes"]),
+            published,
+            row["description"],
         )
     run.out.print(shown)

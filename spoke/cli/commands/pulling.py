@@ -37,6 +37,9 @@ def pull(run: Run, reference: str, output: Path | None, force: bool) -> None:
         return f"{base}/versions{address(found['version'])}", found
 
     place, version = readable(run, wanted, find)
+    if version.get("yanked_at"):
+        why = version.get("yank_reason") or "its publisher advises against it"
+        run.out.insist(f"Warning: {wanted.module} {version['version']} is yanked: {why}.")
     digests = {file["path"]: file["sha256"] for file in version["files"]}
     with tempfile.TemporaryFile() as archive:
         with run.out.transfer("Fetching", None) as meter:

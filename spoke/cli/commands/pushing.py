@@ -87,8 +87,14 @@ def _create_if_missing(run: Run, org: str, module: str) -> None:
 
 
 def _send(run: Run, base: str, params: Params, archive: IO[bytes]) -> Answer:
-    with run.out.transfer("Sending", archive.tell()) as meter:
-        upload = Upload(archive, "application/gzip", meter.at)
+    total = archive.tell()
+    with run.out.transfer("Sending", total) as meter:
+
+        def progress(done: int) -> None:
+            meter.at(done)
+            meter.label("Sending" if done < total else "Being checked")
+
+        upload = Upload(archive, "application/gzip", progress)
         return run.api.post(f"{base}/versions", params=params, upload=upload)
 
 

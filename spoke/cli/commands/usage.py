@@ -9,7 +9,7 @@ from rich.text import Text
 
 from spoke.cli.client import address
 from spoke.cli.errors import Refused
-from spoke.cli.output import clean, moment, money, sheet, size
+from spoke.cli.output import add, moment, money, sheet, size
 from spoke.cli.running import Run, standard
 
 BAR_WIDTH = 30
@@ -58,10 +58,10 @@ def _bars(resources: list[dict[str, Any]]) -> Table:
         amount = size if row["resource"] == "storage" else "{:,}".format
         used = "?" if row["used"] is None else amount(row["used"])
         limit = "no limit" if row["limit"] is None else f"of {amount(row['limit'])}"
-        label = clean(LABELS.get(row["resource"], row["resource"]))
+        label = LABELS.get(row["resource"], row["resource"])
         percent = row["percent"]
         share = Text("" if percent is None else f"{percent:.0f}%", style=_colour(percent))
-        rows.add_row(label, _bar(percent), share, f"{used} {limit}")
+        add(rows, label, _bar(percent), share, f"{used} {limit}")
     return rows
 
 
@@ -86,9 +86,9 @@ def _colour(percent: float | None) -> str:
 
 def _costs(upcoming: dict[str, Any]) -> Table:
     rows = sheet(2, right=(1,))
-    rows.add_row("", "")
+    add(rows, "", "")
     for line in upcoming["lines"]:
-        rows.add_row(clean(line["description"]), money(line["amount_cents"], upcoming["currency"]))
+        add(rows, line["description"], money(line["amount_cents"], upcoming["currency"]))
     total = money(upcoming["amount_cents"], upcoming["currency"])
-    rows.add_row(Text("So far this period", style="bold"), Text(total, style="bold"))
+    add(rows, Text("So far this period", style="bold"), Text(total, style="bold"))
     return rows
