@@ -12,6 +12,8 @@ from billing.services import (
     inbox,
     invoicing,
     reconciliation,
+    stripe_credit_notes,
+    stripe_details,
     stripe_invoices,
     subscriptions,
 )
@@ -124,6 +126,51 @@ def push_due_invoices() -> int:
 def push_invoice(org_id: int, invoice_id: int) -> str | None:
     """Has one invoice collected by Stripe; returns its id there."""
     return stripe_invoices.push_invoice(org_id=org_id, invoice_id=invoice_id, now=timezone.now())
+
+
+@shared_task
+def push_due_notes() -> int:
+    """Starts a task for each credit note that Stripe has yet to be told of; returns how many."""
+    due = stripe_credit_notes.due_for_push() if client.configured() else []
+    for org_id, note_id in due:
+        push_note.delay(org_id, note_id)
+    return len(due)
+
+
+@shared_task
+def push_note(org_id: int, note_id: int) -> str | None:
+    """Has Stripe do what one credit note promises; returns its id there."""
+    return stripe_credit_notes.push_note(org_id=org_id, note_id=note_id, now=timezone.now())
+
+
+@shared_task
+def push_due_details() -> int:
+    """Starts a task for each organization whose billing details changed; returns how many."""
+    due = stripe_details.due_for_push() if client.configured() else []
+    for org_id in due:
+        push_details.delay(org_id)
+    return len(due)
+
+
+@shared_task
+def push_details(org_id: int) -> bool:
+    """Tells Stripe of one organization's billing details; says whether that was due."""
+    return client.configured() and stripe_details.push_details(org_id=org_id, now=timezone.now())
+
+
+@shared_task
+def sync_taxes() -> int:
+    """Starts a task for each customer, since rates of tax changed; returns how many."""
+    customers = reconciliation.customers() if client.configured() else []
+    for org_id in customers:
+        sync_tax.delay(org_id)
+    return len(customers)
+
+
+@shared_task
+def sync_tax(org_id: int) -> bool:
+    """Has Stripe bill one organization at the rates that hold; says whether it did not."""
+    return stripe_details.sync_subscription_tax(org_id=org_id, now=timezone.now())
 
 
 @shared_task

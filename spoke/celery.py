@@ -65,6 +65,14 @@ app.conf.beat_schedule = {
         "task": "billing.tasks.push_due_invoices",
         "schedule": crontab(minute="*/5"),
     },
+    "push-credit-notes": {
+        "task": "billing.tasks.push_due_notes",
+        "schedule": crontab(minute="*/5"),
+    },
+    "push-billing-details": {
+        "task": "billing.tasks.push_due_details",
+        "schedule": crontab(minute="*/5"),
+    },
     "reconcile-subscriptions": {
         "task": "billing.tasks.reconcile_subscriptions",
         "schedule": crontab(minute="*/10"),

@@ -161,6 +161,8 @@ BILLING_GRACE_DAYS: int = env("BILLING_GRACE_DAYS")
 INVOICE_SELLER = env("INVOICE_SELLER")
 INVOICE_FROM: str = env("INVOICE_FROM").replace("\\n", "\n")
 INVOICE_DUE_DAYS = env("INVOICE_DUE_DAYS")
+INVOICE_SELLER_COUNTRY: str = env("INVOICE_SELLER_COUNTRY").upper()
+STRIPE_TAX: bool = env("STRIPE_TAX")
 
 
 def redis_database(number: int) -> str:
@@ -288,6 +290,9 @@ SPECTACULAR_SETTINGS = {
         "TokenStatusEnum": "orgs.models.TokenStatus",
         "InvoiceStatusEnum": "billing.models.InvoiceStatus",
         "SubscriptionStatusEnum": "billing.models.SubscriptionStatus",
+        "CreditNoteKindEnum": "billing.models.NoteKind",
+        "CreditNoteStatusEnum": "billing.models.NoteStatus",
+        "LineKindEnum": "billing.models.LineKind",
         "TransferStatusEnum": "orgs.models.TransferStatus",
         "PeriodStatusEnum": ["open", "closed"],
         "BulkResultEnum": ["ok", "error"],

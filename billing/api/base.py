@@ -7,6 +7,8 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
 from quotas.models import Plan
+from quotas.services.offers import plans_for
+from spoke.core import tenancy
 from spoke.core.errors import InvalidInput, NotYetAvailable
 from spoke.core.schema import ProblemSerializer, problem_example
 
@@ -42,9 +44,13 @@ def not_set_up() -> NoReturn:
     raise NotYetAvailable(DETAIL, code="billing_not_available")
 
 
-def plan_of(code: str) -> Plan:
-    """The current version of a public plan. Raises InvalidInput."""
-    plan = Plan.objects.current().filter(code=code, is_public=True).first()
+def plan_of(code: str, *, org_id: int) -> Plan:
+    """The current version of a plan that is public or on offer to the organization.
+
+    Raises InvalidInput.
+    """
+    with tenancy.organization(org_id):
+        plan = plans_for(org_id=org_id).filter(code=code).first()
     if plan is None:
         raise InvalidInput(f"There is no plan {code!r} to subscribe to.", field="plan")
     return plan

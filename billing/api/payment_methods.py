@@ -175,7 +175,7 @@ class PaymentMethodViewSet(BillingViewSet):
         if not client.configured():
             not_set_up()
         wish = Wish(
-            plan=plan_of(sent["plan"]),
+            plan=plan_of(sent["plan"], org_id=self.org.pk),
             interval=sent["interval"],
             currency=sent["currency"].lower(),
             trial_days=sent.get("trial_period_days", 0),

@@ -17,6 +17,7 @@ from billing.services.customers import (
     ensure_customer,
     organization_of,
 )
+from billing.services.stripe_details import push_details, stripe_rates
 from billing.services.stripe_subscriptions import apply_subscription
 from billing.stripe import gateway
 from billing.stripe.catalogue import stripe_price_of
@@ -122,6 +123,9 @@ def _made(
         for found in gateway.subscriptions_of(customer):
             if found.metadata.get(gateway.SUBSCRIPTION) == str(row.pk) and not found.ended_at:
                 return found, gateway.get_payment_step(found.id)
+    # What is taxed, and how, has to be there before the first invoice.
+    push_details(org_id=org_id, now=now)
+    rates = stripe_rates(org_id=org_id, now=now)
     card = None
     if wish.payment_method:
         card = add_payment_method(
@@ -134,7 +138,8 @@ def _made(
         our_id=row.pk,
         trial_days=wish.trial_days,
         payment_method=card,
-        key=f"spoke-subscription-{row.pk}-{wish.digest()}-{card}",
+        tax_rates=rates,
+        key=f"spoke-subscription-{row.pk}-{wish.digest()}-{card}-{rates}",
     )
 
 

@@ -5,11 +5,13 @@ from datetime import datetime
 from billing.models import Collection, PaymentMethod, StripeCustomer, Subscription
 from billing.stripe import gateway
 from billing.stripe.translate import CardState, CustomerState
-from orgs.context import SYSTEM
+from orgs.context import SYSTEM, Actor
 from orgs.models import Organization
 from orgs.services.audit import record_event
 from spoke.core import tenancy
 from spoke.core.errors import Conflict, NotFound
+
+STRIPE = Actor("system", None, "Stripe")
 
 
 def customer_of(org_id: int) -> str | None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from billing.models import Collection, LineKind, Subscription, SubscriptionStatus
 from billing.proration import prorate_change, remaining, share_of
-from quotas.models import PlanPrice, UsagePeriod
+from quotas.models import PlanCharge, PlanPrice, UsagePeriod
 from quotas.resources import Resource
 from quotas.services.plans import Term, plan_terms
 from quotas.services.spend import OverageLine, spend_of
@@ -21,7 +21,10 @@ from spoke.core.periods import Interval, Period, period_containing
 
 # Of who has no subscription: staff gave them a plan, and its overage is billed.
 DEFAULT_CURRENCY = "usd"
+TITLE_LENGTH = 255
 TITLES = {
+    Resource.MODULES: "Modules",
+    Resource.VERSIONS: "Versions",
     Resource.STORAGE: "Storage beyond the plan",
     Resource.COMPILE_JOBS: "Compile jobs beyond the plan",
     Resource.API_REQUESTS: "API requests beyond the plan",
@@ -91,7 +94,10 @@ def _subscription_of(period: UsagePeriod) -> Subscription | None:
 
 def _priced(terms: Iterable[Term]) -> bool:
     plans = [term.plan for term in terms]
-    return PlanPrice.objects.filter(plan__in=plans, amount_minor__gt=0).exists()
+    return (
+        PlanPrice.objects.filter(plan__in=plans, amount_minor__gt=0).exists()
+        or PlanCharge.objects.filter(plan__in=plans).exists()
+    )
 
 
 def _base_lines(subscription: Subscription, terms: list[Term], over: Period) -> Iterator[Line]:
@@ -137,10 +143,16 @@ def _line(kind: LineKind, description: str, over: Period, minor: int, currency: 
     return Line(kind, description, over.start, over.end, minor, amount, amount)
 
 
+def overage_title(resource: Resource, pricing: str) -> str:
+    """What a line of overage is called; `pricing` says how it is priced, where that wants saying."""
+    title = f"{TITLES[resource]} ({pricing})" if pricing else TITLES[resource]
+    return title if len(title) <= TITLE_LENGTH else f"{title[: TITLE_LENGTH - 1]}…"
+
+
 def _overage(line: OverageLine, over: Period) -> Line:
     return Line(
         kind=LineKind.OVERAGE,
-        description=TITLES[line.resource],
+        description=overage_title(line.resource, line.pricing),
         start=over.start,
         end=over.end,
         amount_minor=line.amount_minor,

@@ -13,9 +13,15 @@ from billing.models import (
     Subscription,
     SubscriptionStatus,
 )
-from billing.services import by_card, inbox, stripe_invoices
+from billing.services import (
+    by_card,
+    inbox,
+    stripe_credit_notes,
+    stripe_details,
+    stripe_invoices,
+)
 from billing.services.customers import apply_card
-from billing.stripe import gateway
+from billing.stripe import adjustments, gateway
 from orgs.models import Organization, OrganizationStatus
 from spoke.core import tenancy
 
@@ -68,9 +74,14 @@ def compare(*, org_id: int, now: datetime) -> int:
             by_card.refresh(subscription=state.id, customer=customer, now=now)
             for state in reversed(gateway.subscriptions_of(customer))
         ),
+        "tax": int(stripe_details.sync_subscription_tax(org_id=org_id, now=now)),
         "invoice": sum(
             stripe_invoices.refresh(invoice=state.id, customer=customer, now=now)
             for state in reversed(gateway.invoices_of(customer, since=now - INVOICES))
+        ),
+        "credit_note": sum(
+            stripe_credit_notes.refresh(invoice=invoice, customer=customer, now=now)
+            for invoice in sorted(adjustments.corrected_invoices(customer, since=now - INVOICES))
         ),
     }
     for kind, count in differences.items():

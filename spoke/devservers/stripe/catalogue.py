@@ -3,7 +3,7 @@
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from spoke.devservers.stripe import forms
+from spoke.devservers.stripe import forms, taxes
 from spoke.devservers.stripe.errors import Refusal, invalid
 from spoke.devservers.stripe.routes import PAGING, empty, lists, matching, page, route
 from spoke.devservers.stripe.store import Object, Store
@@ -176,25 +176,15 @@ def change_price(store: Store, params: Params, name: str) -> Object:
        " percentage state tax_type jurisdiction")  # fmt: skip
 def make_tax_rate(store: Store, params: Params) -> Object:
     percentage = Decimal(str(forms.required(params, "percentage")))
-    return store.add(
-        "tax_rate",
-        {
-            "active": forms.flag(params, "active", default=True),
-            "country": forms.text(params, "country"),
-            "description": forms.text(params, "description"),
-            "display_name": forms.required(params, "display_name"),
-            "effective_percentage": float(percentage),
-            "flat_amount": None,
-            "inclusive": forms.flag(params, "inclusive"),
-            "jurisdiction": forms.text(params, "jurisdiction"),
-            "jurisdiction_level": None,
-            "metadata": forms.metadata({}, params),
-            "percentage": float(percentage),
-            "rate_type": "percentage",
-            "state": forms.text(params, "state"),
-            "tax_type": forms.text(params, "tax_type"),
-            "_percentage": str(percentage),
-        },
+    texts = ("country", "description", "jurisdiction", "state", "tax_type")
+    return taxes.add_rate(
+        store,
+        forms.required(params, "display_name"),
+        str(percentage),
+        active=forms.flag(params, "active", default=True),
+        inclusive=forms.flag(params, "inclusive"),
+        metadata=forms.metadata({}, params),
+        **{name: forms.text(params, name) for name in texts},
     )
 
 

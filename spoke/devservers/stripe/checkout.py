@@ -10,6 +10,8 @@ from spoke.devservers.stripe.store import Object, Store
 
 Params = dict[str, Any]
 DAY = 86_400
+# Of the subscription's data.
+TAKEN = ("metadata", "trial_period_days", "default_tax_rates")
 SESSION = (
     "customer mode line_items success_url cancel_url subscription_data setup_intent_data metadata"
     " client_reference_id currency payment_method_types allow_promotion_codes"
@@ -41,7 +43,7 @@ def make_session(store: Store, params: Params) -> Object:
             ),
             "id": name,
             "automatic_tax": {
-                "enabled": False,
+                "enabled": forms.flag(params.get("automatic_tax") or {}, "enabled"),
                 "liability": None,
                 "provider": None,
                 "status": None,
@@ -97,7 +99,8 @@ def _subscribe(store: Store, session: Object, method: Object) -> None:
             "items": session["_items"],
             "default_payment_method": method["id"],
             "payment_behavior": "allow_incomplete",
-            **{key: data[key] for key in ("metadata", "trial_period_days") if key in data},
+            **{key: data[key] for key in TAKEN if key in data},
+            "automatic_tax": {"enabled": str(session["automatic_tax"]["enabled"]).lower()},
         },
     )
     invoice = store.get("invoice", sub["latest_invoice"])

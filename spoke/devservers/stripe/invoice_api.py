@@ -162,6 +162,9 @@ def invoice_lines(store: Store, params: Params, name: str) -> Object:
 @route("GET", "/v1/invoice_payments", f"{PAGING} invoice status payment")
 def invoice_payments(store: Store, params: Params) -> Object:
     rows = [row for found in store.newest("invoice") for row in found["_payments"]]
+    wanted = (params.get("payment") or {}).get("payment_intent")
+    if wanted:
+        rows = [row for row in rows if row["payment"]["payment_intent"] == wanted]
     return page(matching(rows, params, "invoice status"), params, "/v1/invoice_payments")
 
 

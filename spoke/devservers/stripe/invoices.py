@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import lines, payments
+from spoke.devservers.stripe import lines, payments, taxes
 from spoke.devservers.stripe.errors import Refusal
 from spoke.devservers.stripe.store import Object, Store, listing
 
@@ -53,7 +53,7 @@ def draft(
                 ("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")
             ),
             "_payments": [],
-            "_rates": sub["_rates"] if sub else [],
+            "_rates": taxes.rates_for(store, customer, sub),
             "_sub": sub["id"] if sub else None,
             **members,
         },
@@ -115,15 +115,16 @@ def add_lines(store: Store, invoice: Object, rows: list[Object]) -> None:
     data = [*invoice["lines"]["data"], *rows]
     invoice["lines"] = {**invoice["lines"], "data": data, "total_count": len(data)}
     subtotal = sum(row["amount"] for row in data)
-    added, taxes = lines.tax(store, data, invoice["_rates"])
+    free = taxes.exempt(store.get("customer", invoice["customer"]))
+    added, taxed = lines.tax(store, [] if free else data, invoice["_rates"])
     total = subtotal + added
     due = max(0, total + _balance(store, invoice))
     invoice.update(
         subtotal=subtotal,
-        subtotal_excluding_tax=total - sum(row["amount"] for row in taxes),
+        subtotal_excluding_tax=total - sum(row["amount"] for row in taxed),
         total=total,
-        total_excluding_tax=total - sum(row["amount"] for row in taxes),
-        total_taxes=taxes,
+        total_excluding_tax=total - sum(row["amount"] for row in taxed),
+        total_taxes=taxed,
         amount_due=due,
         amount_remaining=due,
     )

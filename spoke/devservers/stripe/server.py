@@ -12,6 +12,7 @@ from spoke.devservers.stripe import (  # noqa: F401 - those that only register r
     catalogue,
     checkout,
     controls,
+    credit_notes,
     forms,
     invoice_api,
     pages,

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import forms, invoices, lines, subscriptions
+from spoke.devservers.stripe import forms, invoices, lines, subscriptions, taxes
 from spoke.devservers.stripe.customers import alive
 from spoke.devservers.stripe.errors import Refusal, invalid, missing
-from spoke.devservers.stripe.routes import PAGING, lists, matching, page, route
+from spoke.devservers.stripe.routes import PAGING, matching, page, route
 from spoke.devservers.stripe.store import Object, Store, listing, public
 
 Params = dict[str, Any]
@@ -101,10 +101,11 @@ def _new(
             "status": "trialing" if trial_end else "incomplete",
             "trial_end": trial_end,
             "trial_start": now if trial_end else None,
-            "_rates": params.get("default_tax_rates") or [],
+            "_rates": [],
             "_warned": False,
         },
     )
+    taxes.set_tax(store, sub, params)
     rows = [subscriptions.item_of(store, sub, price, quantity) for price, quantity in prices]
     subscriptions.set_items(sub, rows)
     period = subscriptions.natural_period(sub, prices[0][0], now)
@@ -141,8 +142,7 @@ def _apply(store: Store, sub: Object, params: Params) -> None:
         sub["default_payment_method"] = forms.text(params, "default_payment_method")
     if "description" in params:
         sub["description"] = forms.text(params, "description")
-    if "default_tax_rates" in params:
-        sub["_rates"] = params["default_tax_rates"] or []
+    taxes.set_tax(store, sub, params)
     sub["metadata"] = forms.metadata(sub["metadata"], params)
     if params.get("trial_end") == "now" and sub["status"] == "trialing":
         sub["trial_end"] = sub["billing_cycle_anchor"] = store.now()
@@ -252,49 +252,3 @@ def read_subscription(store: Store, params: Params, name: str) -> Object:
 def list_items(store: Store, params: Params) -> Object:
     sub = store.get("subscription", forms.required(params, "subscription"))
     return listing(sub["items"]["data"], "/v1/subscription_items")
-
-
-@route("POST", "/v1/credit_notes", "invoice amount credit_amount refund_amount out_of_band_amount"
-       " reason memo metadata")  # fmt: skip
-def credit_note(store: Store, params: Params) -> Object:
-    """Takes off an open invoice, or gives back of a paid one, to the customer's balance."""
-    invoice = store.get("invoice", forms.required(params, "invoice"), param="invoice")
-    amount = forms.integer(params, "amount", 0) or 0
-    most = invoice["amount_remaining"] if invoice["status"] == "open" else invoice["amount_paid"]
-    if not 0 < amount <= most - invoice["post_payment_credit_notes_amount"]:
-        raise invalid("The amount is more than there is to credit.", "amount")
-    paid = invoice["status"] == "paid"
-    made = store.add(
-        "credit_note",
-        {
-            "amount": amount,
-            "currency": invoice["currency"],
-            "customer": invoice["customer"],
-            "invoice": invoice["id"],
-            "memo": forms.text(params, "memo"),
-            "metadata": forms.metadata({}, params),
-            "number": f"{invoice['number']}-CN-{store.sequence}",
-            "reason": forms.text(params, "reason"),
-            "status": "issued",
-            "total": amount,
-            "type": "post_payment" if paid else "pre_payment",
-        },
-    )
-    with store.changing(invoice, "invoice.updated"):
-        if paid:
-            invoice["post_payment_credit_notes_amount"] += amount
-        else:
-            invoice["pre_payment_credit_notes_amount"] += amount
-            invoice["amount_due"] -= amount
-            invoice["amount_remaining"] -= amount
-    if paid and forms.integer(params, "credit_amount", 0):
-        customer = store.get("customer", invoice["customer"])
-        with store.changing(customer, "customer.updated"):
-            customer["balance"] -= amount
-    store.emit("credit_note.created", made)
-    if not paid and not invoice["amount_remaining"]:
-        invoices.mark_paid(store, invoice, 0)
-    return made
-
-
-lists("credit_note", "/v1/credit_notes", "customer invoice")
