@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.utils import timezone
 
+from orgs.roles import Scope
+from orgs.services.tokens import create_personal_token
 from spoke.cli.app import run as run_cli
+from spoke.core import tenancy
 from tests.cli.stand_in import StandIn, standing_in
 
 TOKEN = "spk_" + "t" * 40
@@ -84,3 +89,29 @@ def signed_in(home: Path, server: StandIn, pauses, monkeypatch) -> StandIn:
     monkeypatch.setenv("SPOKE_TOKEN", TOKEN)
     monkeypatch.setenv("SPOKE_ORG", "acme")
     return server
+
+
+@pytest.fixture
+def token(committed_cast):
+    """`token("owner")` is a personal token of one of the cast, with scope admin unless said."""
+    call_command("seed_plans", verbosity=0)
+
+    def make(who: str, *scopes: Scope) -> str:
+        user = getattr(committed_cast, who)
+        with tenancy.person(user.pk):
+            return create_personal_token(
+                user=user, name="laptop", scopes=list(scopes) or [Scope.ADMIN], now=timezone.now()
+            )[1]
+
+    return make
+
+
+@pytest.fixture
+def login(spoke, live_server, token):
+    """Signs one of the cast in."""
+
+    def sign_in(who: str, *scopes: Scope) -> None:
+        done = spoke("login", "--api-url", live_server.url, "--token", token(who, *scopes))
+        assert done.code == 0, done.err
+
+    return sign_in

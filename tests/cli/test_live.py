@@ -2,43 +2,12 @@
 
 import stat
 
-import pytest
 from django.core.management import call_command
-from django.utils import timezone
 
 from conftest import door
-from orgs.roles import Scope
-from orgs.services.tokens import create_personal_token
 from registry.models import Module
 from spoke.cli import config
-from spoke.core import tenancy
 from tests.factories import OrganizationFactory
-
-
-@pytest.fixture
-def token(committed_cast):
-    """`token("owner")` is a personal token of one of the cast, with scope admin unless said."""
-    call_command("seed_plans", verbosity=0)
-
-    def make(who: str, *scopes: Scope) -> str:
-        user = getattr(committed_cast, who)
-        with tenancy.person(user.pk):
-            return create_personal_token(
-                user=user, name="laptop", scopes=list(scopes) or [Scope.ADMIN], now=timezone.now()
-            )[1]
-
-    return make
-
-
-@pytest.fixture
-def login(spoke, live_server, token):
-    """Signs one of the cast in."""
-
-    def sign_in(who: str, *scopes: Scope) -> None:
-        done = spoke("login", "--api-url", live_server.url, "--token", token(who, *scopes))
-        assert done.code == 0, done.err
-
-    return sign_in
 
 
 def test_from_login_to_logout(spoke, live_server, token):

@@ -89,6 +89,8 @@ def _costs(upcoming: dict[str, Any]) -> Table:
     add(rows, "", "")
     for line in upcoming["lines"]:
         add(rows, line["description"], money(line["amount_cents"], upcoming["currency"]))
+    if upcoming.get("tax_cents"):
+        add(rows, "Tax", money(upcoming["tax_cents"], upcoming["currency"]))
     total = money(upcoming["amount_cents"], upcoming["currency"])
     add(rows, Text("So far this period", style="bold"), Text(total, style="bold"))
     return rows
