@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from orgs.models import ApiToken, Membership, Organization, OrganizationStatus, User
 from orgs.roles import Permission, Role, Scope, permissions_of, rank
 from spoke.core import tenancy
-from spoke.core.errors import Forbidden, NotFound
+from spoke.core.errors import Forbidden, InvalidInput, NotFound
 
 # What still works while an organization is suspended: reading, paying, leaving, closing.
 ALLOWED_WHILE_SUSPENDED = frozenset(
@@ -26,6 +26,8 @@ class Actor:
     user: User | None = field(default=None, compare=False)
 
 
+# Names the organization that a person calls for, where the address names none.
+ACCOUNT_HEADER = "X-Spoke-Organization"
 SYSTEM = Actor("system", None, "system")
 
 
@@ -162,3 +164,38 @@ def _service_context(token: ApiToken, ref: str) -> OrgContext | None:
         permissions=permissions_of(roles, scopes),
         role_permissions=permissions_of(roles, None),
     )
+
+
+def resolve_caller(principal: Principal, named: str | None) -> OrgContext | None:
+    """The organization on whose account somebody calls who asks nothing of their own one.
+
+    A service token's is its own. A person's is the one they name, by number or slug, or else that of
+    their oldest membership in one that is not closed; None where they have none. Raises InvalidInput
+    (`not_a_member`) where they do not belong to the one named.
+    """
+    ref = named or _own_ref(principal)
+    if ref is None:
+        return None
+    try:
+        context = resolve_context(principal, ref)
+    except NotFound:
+        context = None
+    if context is None or (context.membership is None and principal.user is not None):
+        raise InvalidInput(
+            "You are not a member of this organization.", field=ACCOUNT_HEADER, code="not_a_member"
+        )
+    return context
+
+
+def _own_ref(principal: Principal) -> str | None:
+    if principal.user is None:
+        return str(principal.token.org_id) if principal.token else None
+    with tenancy.person(principal.user.pk):
+        mine = Membership.objects.filter(user_id=principal.user.pk)
+        found = (
+            mine.exclude(org__status=OrganizationStatus.CLOSED)
+            .order_by("created_at", "pk")
+            .values_list("org_id", flat=True)
+            .first()
+        )
+    return None if found is None else str(found)

@@ -7,13 +7,21 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
-from registry.models import Blob, Module, Version, VersionFile
+from registry.models import Blob, Module, Version, VersionDependency, VersionFile
 from spoke.core.admin import ReadOnly
 
 
 @admin.register(Module)
 class ModuleAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
-    list_display = ("name", "org", "is_public", "versions_count", "latest_version", "updated_at")
+    list_display = (
+        "name",
+        "org",
+        "is_public",
+        "breaking_policy",
+        "versions_count",
+        "latest_version",
+        "updated_at",
+    )
     list_filter = ("is_public", "created_at")
     search_fields = ("name", "description", "org__name")
     list_select_related = ("org",)
@@ -54,15 +62,31 @@ class VersionFileInline(ReadOnly, TabularInline):  # type: ignore[misc]
         return file.blob.digest
 
 
+class VersionDependencyInline(ReadOnly, TabularInline):  # type: ignore[misc]
+    model = VersionDependency
+    fk_name = "version"
+    fields = ("reference", "is_direct")
+    readonly_fields = fields
+    extra = 0
+
+
 @admin.register(Version)
 class VersionAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
-    list_display = ("version", "module", "org", "is_prerelease", "size_bytes", "created_at")
-    list_filter = ("is_prerelease", "created_at")
+    list_display = (
+        "version",
+        "module",
+        "org",
+        "is_prerelease",
+        "size_bytes",
+        "yanked_at",
+        "created_at",
+    )
+    list_filter = ("is_prerelease", ("yanked_at", admin.EmptyFieldListFilter), "created_at")
     search_fields = ("version", "module__name", "org__name")
     list_select_related = ("module", "org")
     ordering = ("-id",)
     show_full_result_count = False
-    inlines = (VersionFileInline,)
+    inlines = (VersionDependencyInline, VersionFileInline)
 
 
 class HeldFilter(admin.SimpleListFilter):

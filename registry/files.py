@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from registry.references import Reference
+
 MAX_FILES = 1_000
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_PATH_LENGTH = 512
@@ -46,6 +48,12 @@ class Push:
     version: str
     description: str
     files: tuple[PushedFile, ...]
+    dependencies: tuple[Reference, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """The sizes of its files together."""
+        return sum(len(file.content) for file in self.files)
 
     @cached_property
     def contents(self) -> dict[str, bytes]:

@@ -17,13 +17,21 @@ class ModuleQuerySet(models.QuerySet["Module"]):
         return found if is_public is None else found.filter(is_public=is_public)
 
     def with_summary(self) -> "ModuleQuerySet":
-        """Adds `versions_count` and `latest_version` (null without versions)."""
+        """Adds `versions_count` and `latest_version` (null without versions to be found by it)."""
         versions = Version.objects.filter(module=OuterRef("pk"))
         counted = versions.order_by().values("module").annotate(n=Count("pk")).values("n")
-        latest = versions.latest_first().values("version")[:1]
+        latest = versions.in_use().latest_first().values("version")[:1]
         return self.annotate(
             versions_count=Coalesce(Subquery(counted), 0), latest_version=Subquery(latest)
         )
+
+
+class BreakingPolicy(models.TextChoices):
+    """What a push does whose version breaks the one before."""
+
+    IGNORE = "ignore"
+    WARN = "warn"
+    REFUSE = "refuse"
 
 
 class Module(models.Model):
@@ -36,6 +44,9 @@ class Module(models.Model):
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True, max_length=2000)
     is_public = models.BooleanField(default=False)
+    breaking_policy = models.CharField(
+        max_length=16, choices=BreakingPolicy, default="warn", db_default="warn"
+    )
     revision = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
@@ -47,6 +58,10 @@ class Module(models.Model):
             models.UniqueConstraint(fields=["org", "name"], name="registry_module_name_unique"),
             models.CheckConstraint(
                 condition=Q(name__regex=r"^[a-z][a-z0-9_-]*$"), name="registry_module_name_form"
+            ),
+            models.CheckConstraint(
+                condition=Q(breaking_policy__in=BreakingPolicy.values),
+                name="registry_module_policy_known",
             ),
         ]
 
@@ -63,9 +78,16 @@ class VersionQuerySet(models.QuerySet["Version"]):
         """What `latest` means comes first: the newest release, or else the newest pre-release."""
         return self.order_by("is_prerelease", "-sort_key")
 
+    def in_use(self) -> "VersionQuerySet":
+        """Those that are not yanked."""
+        return self.filter(yanked_at__isnull=True)
+
 
 class Version(models.Model):
-    """A published version; its files never change."""
+    """A published version; its files never change.
+
+    One that is yanked stays readable by its name, and is otherwise passed over.
+    """
 
     org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+")
     module = models.ForeignKey(Module, models.CASCADE, related_name="versions")
@@ -77,6 +99,8 @@ class Version(models.Model):
     size_bytes = models.BigIntegerField()
     created_by_id = models.BigIntegerField(null=True)
     created_at = models.DateTimeField()
+    yanked_at = models.DateTimeField(null=True)
+    yank_reason = models.CharField(max_length=500, blank=True, default="", db_default="")
 
     objects = VersionQuerySet.as_manager()
 
@@ -158,3 +182,31 @@ class VersionFile(models.Model):
 
     def __str__(self) -> str:
         return self.path
+
+
+class VersionDependency(models.Model):
+    """A version that another needs, by itself or through others: all of them stand here.
+
+    `org` is the dependant's. `target_org_id` is the owner's, who sees the row too, and so cannot delete
+    what is depended upon. `target` is null when its organization was purged; `reference` says what it
+    was, its owner named.
+    """
+
+    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+")
+    version = models.ForeignKey(Version, models.CASCADE, related_name="dependencies")
+    target = models.ForeignKey(Version, models.SET_NULL, null=True, related_name="dependants")
+    target_org_id = models.BigIntegerField()
+    reference = models.CharField(max_length=300)
+    is_direct = models.BooleanField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "reference"], name="registry_versiondependency_unique"
+            )
+        ]
+        # How the policies ask whether an organization depends on a version.
+        indexes = [models.Index(fields=["org", "target"], name="registry_versiondep_by_org")]
+
+    def __str__(self) -> str:
+        return self.reference

@@ -72,6 +72,15 @@ def parse(text: str) -> SemanticVersion:
     return version
 
 
+def announces_breaking(*, before: str, after: str) -> bool:
+    """Whether the number alone says that `after` may break what `before` promised.
+
+    By semver.org: the major number rises; before 1.0.0, where anything may change, the minor one.
+    """
+    old, new = (tuple(int(number) for number in parse(text).core) for text in (before, after))
+    return new[0] > old[0] or (new[0] == old[0] == 0 and new[1] > old[1])
+
+
 def _number_key(digits: str) -> str:
     # No leading zeros, so a longer number is a greater one: "a5" < "b10" < "c100".
     return chr(ord("a") + len(digits) - 1) + digits

@@ -1,4 +1,4 @@
-"""The two bases of every view: in an organization, or as a person."""
+"""The bases of every view: in an organization, as a person, or as anybody who is signed in."""
 
 from typing import Any, ClassVar
 
@@ -6,9 +6,15 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 
 from orgs.api.auth import Remembering
-from orgs.context import OrgContext, Principal, resolve_context
+from orgs.context import (
+    ACCOUNT_HEADER,
+    OrgContext,
+    Principal,
+    resolve_caller,
+    resolve_context,
+)
 from orgs.models import Organization, User
-from orgs.roles import Permission, Scope
+from orgs.roles import Permission, Scope, reach_of
 from orgs.services.grants import Grant, forget, remember
 from spoke.core import tenancy
 from spoke.core.errors import AuthenticationRequired, Forbidden
@@ -120,3 +126,42 @@ class PersonViewSet(SpokeViewSet):
         if user is None:  # check_permissions let persons only through
             raise Forbidden("A service token is no person.", code="person_required")
         return user
+
+
+class SharedViewSet(SpokeViewSet):
+    """What organizations share with everybody who is signed in. It is only read.
+
+    Counted against the caller's organization: a service token's own; of a person the one that
+    `X-Spoke-Organization` names, or else their oldest. Whoever has none has a limit of their own.
+    """
+
+    permission: ClassVar[Permission]
+    http_method_names = ["get", "head", "options"]
+    context: OrgContext | None = None
+    grant: Grant | None = None
+    remembered: bool = False
+
+    def check_permissions(self, request: Request) -> None:
+        super().check_permissions(request)
+        principal = principal_of(request)
+        if self.action is None:
+            raise MethodNotAllowed(request.method or "")
+        self.context = resolve_caller(principal, request.headers.get(ACCOUNT_HEADER))
+        if self.context is not None:
+            self.context.require(self.permission)
+        elif principal.scopes is not None and self.permission not in reach_of(principal.scopes):
+            raise Forbidden(
+                f"The token's scopes do not allow this: it needs {self.permission.value}.",
+                code="insufficient_scope",
+                required_permission=self.permission.value,
+            )
+
+    def scope(self) -> tenancy.Scope:
+        return tenancy.Scope(org_id=self.context.org.pk if self.context else None, shared=True)
+
+    @property
+    def org(self) -> Organization:
+        """The organization that the request is counted against, where there is one."""
+        if self.context is None:
+            raise AuthenticationRequired("The caller belongs to no organization.")
+        return self.context.org

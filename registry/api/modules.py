@@ -14,7 +14,7 @@ from registry.api.serializers import (
     ModuleSerializer,
     NewModuleSerializer,
 )
-from registry.models import Module
+from registry.models import BreakingPolicy, Module
 from registry.services import modules
 from spoke.core.errors import InvalidInput
 from spoke.core.schema import IF_MATCH, ProblemSerializer, problem_example
@@ -25,6 +25,7 @@ MODULE_EXAMPLE: dict[str, Any] = {
     "name": "payments",
     "description": "Messages of the payment service",
     "is_public": False,
+    "breaking_policy": "warn",
     "versions_count": 3,
     "latest_version": "1.2.0",
     "created_at": "2026-03-02T09:30:00Z",
@@ -94,6 +95,7 @@ class ModuleViewSet(OrgScopedViewSet):
             name=data["name"],
             description=data.get("description", ""),
             is_public=data.get("is_public", False),
+            breaking_policy=data.get("breaking_policy", BreakingPolicy.WARN),
             now=self.now,
         )
         return self._answer(module.name, status=201)
@@ -126,7 +128,8 @@ class ModuleViewSet(OrgScopedViewSet):
 
     @extend_schema(
         summary="Delete a module",
-        description="With all its versions. Frees their quota.",
+        description="With all its versions. Frees their quota. 409 `version_in_use` where a version of"
+        " another module depends on one of them.",
         tags=["modules"],
         parameters=[IF_MATCH],
         responses={204: None},

@@ -16,6 +16,8 @@ from registry.files import (
     path_problem,
     set_problems,
 )
+from registry.models import BreakingPolicy
+from registry.references import MAX_DEPENDENCIES, InvalidReference, parse_reference
 from registry.services.modules import MAX_NAME_LENGTH
 from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
 
@@ -40,14 +42,25 @@ def description_field() -> serializers.CharField:
     )
 
 
+def policy_field() -> serializers.ChoiceField:
+    return serializers.ChoiceField(
+        choices=BreakingPolicy.values,
+        required=False,
+        help_text="What a push does that breaks the version before: nothing, tell (the default), or"
+        " refuse it unless the major number rises.",
+    )
+
+
 class ModuleSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     name = serializers.CharField()
     description = serializers.CharField()
     is_public = serializers.BooleanField()
+    breaking_policy = serializers.ChoiceField(choices=BreakingPolicy.values)
     versions_count = serializers.IntegerField()
     latest_version = serializers.CharField(
-        allow_null=True, help_text="The newest release, or else the newest pre-release."
+        allow_null=True,
+        help_text="The newest release, or else the newest pre-release; yanked ones are none.",
     )
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
@@ -57,12 +70,14 @@ class NewModuleSerializer(StrictSerializer):
     name = name_field()
     description = description_field()
     is_public = serializers.BooleanField(required=False)
+    breaking_policy = policy_field()
 
 
 class ModuleChangeSerializer(StrictSerializer):
     name = name_field(required=False)
     description = description_field()
     is_public = serializers.BooleanField(required=False)
+    breaking_policy = policy_field()
 
 
 class ModuleQuerySerializer(StrictQuerySerializer):
@@ -82,6 +97,10 @@ class VersionSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="The user who published it; null for a service token."
     )
     created_at = serializers.DateTimeField()
+    yanked_at = serializers.DateTimeField(
+        allow_null=True, help_text="Since when it is passed over; null: it is not."
+    )
+    yank_reason = serializers.CharField(allow_blank=True)
 
 
 class VersionFileSerializer(serializers.Serializer[Any]):
@@ -90,8 +109,57 @@ class VersionFileSerializer(serializers.Serializer[Any]):
     sha256 = serializers.CharField(source="blob.digest")
 
 
+class BreakingChangeSerializer(serializers.Serializer[Any]):
+    rule = serializers.CharField()
+    path = serializers.CharField(help_text="The file of the version before.")
+    element = serializers.CharField(help_text="The full name of what changed.")
+    message = serializers.CharField()
+
+
 class VersionDetailSerializer(VersionSerializer):
+    dependencies = serializers.ListField(
+        child=serializers.CharField(), help_text="What it depends on directly."
+    )
     files = VersionFileSerializer(many=True)
+
+
+class PublishedVersionSerializer(VersionDetailSerializer):
+    breaking_changes = BreakingChangeSerializer(
+        many=True, help_text="What it breaks of the version before."
+    )
+
+
+class CheckedFileSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    size_bytes = serializers.IntegerField()
+    sha256 = serializers.CharField()
+
+
+class CheckedVersionSerializer(serializers.Serializer[Any]):
+    """What a dry run found: it would be published."""
+
+    dry_run = serializers.BooleanField()
+    version = serializers.CharField()
+    size_bytes = serializers.IntegerField()
+    dependencies = serializers.ListField(child=serializers.CharField())
+    files = CheckedFileSerializer(many=True)
+    breaking_changes = BreakingChangeSerializer(many=True)
+
+
+class YankSerializer(StrictSerializer):
+    reason = serializers.CharField(
+        required=False, allow_blank=True, max_length=500, help_text="Shown to whoever names it."
+    )
+
+
+class PushQuerySerializer(StrictQuerySerializer):
+    dry_run = serializers.BooleanField(
+        required=False, help_text="Check everything, publish nothing; the answer is a 200."
+    )
+
+
+class ArchiveQuerySerializer(StrictQuerySerializer):
+    format = serializers.ChoiceField(choices=["tar.gz", "zip"], required=False)
 
 
 class VersionQuerySerializer(StrictQuerySerializer):
@@ -140,7 +208,27 @@ class NewFileSerializer(StrictSerializer):
 class PushSerializer(StrictSerializer):
     version = serializers.CharField(help_text="A semantic version (semver.org), as 1.2.0.")
     description = description_field()
+    dependencies = serializers.ListField(
+        child=serializers.CharField(max_length=300),
+        required=False,
+        max_length=MAX_DEPENDENCIES,
+        help_text="Exact versions: common@1.2.0, or googleapis/common@1.0.0 of another organization.",
+    )
     files = NewFileSerializer(many=True, help_text="1 to 1,000 files, at least one of them .proto.")
+
+    def validate_dependencies(self, texts: list[str]) -> list[Any]:
+        references = []
+        for index, text in enumerate(texts):
+            try:
+                reference = parse_reference(text)
+            except InvalidReference as exc:
+                fault = serializers.ErrorDetail(str(exc), "invalid_dependency")
+                raise serializers.ValidationError({index: [fault]}) from exc
+            if reference in references:
+                fault = serializers.ErrorDetail(f"{text} appears twice.", "duplicate_dependency")
+                raise serializers.ValidationError({index: [fault]})
+            references.append(reference)
+        return references
 
     def validate_version(self, version: str) -> str:
         try:
@@ -175,4 +263,5 @@ class PushSerializer(StrictSerializer):
             version=data["version"],
             description=data.get("description", ""),
             files=tuple(PushedFile(f["path"], f["content"]) for f in data["files"]),
+            dependencies=tuple(data.get("dependencies", ())),
         )

@@ -2,11 +2,20 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from registry.api.contents import VersionArchiveViewSet, VersionFileViewSet
 from registry.api.modules import ModuleViewSet
-from registry.api.versions import VersionFileViewSet, VersionViewSet
+from registry.api.public import (
+    PublicArchiveViewSet,
+    PublicFileViewSet,
+    PublicModuleViewSet,
+    PublicVersionViewSet,
+)
+from registry.api.versions import VersionViewSet
 
 MODULE = "orgs/<org:org>/modules/<str:name>"
 VERSION = f"{MODULE}/versions/<str:version>"
+PUBLIC = "modules/<str:org_slug>/<str:name>"
+PUBLIC_VERSION = f"{PUBLIC}/versions/<str:version>"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path(
@@ -27,8 +36,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
         VERSION,
         VersionViewSet.as_view({"get": "retrieve", "delete": "destroy"}),
     ),
+    path(f"{VERSION}/yank", VersionViewSet.as_view({"post": "yank"})),
+    path(f"{VERSION}/unyank", VersionViewSet.as_view({"post": "unyank"})),
+    path(f"{VERSION}/archive", VersionArchiveViewSet.as_view({"get": "retrieve"})),
     path(
         f"{VERSION}/files/<path:path>",
         VersionFileViewSet.as_view({"get": "retrieve"}),
     ),
+    path(PUBLIC, PublicModuleViewSet.as_view({"get": "retrieve"})),
+    path(f"{PUBLIC}/versions", PublicModuleViewSet.as_view({"get": "list"})),
+    path(PUBLIC_VERSION, PublicVersionViewSet.as_view({"get": "retrieve"})),
+    path(f"{PUBLIC_VERSION}/archive", PublicArchiveViewSet.as_view({"get": "retrieve"})),
+    path(f"{PUBLIC_VERSION}/files/<path:path>", PublicFileViewSet.as_view({"get": "retrieve"})),
 ]

@@ -1,110 +1,84 @@
-"""/orgs/{org}/modules/{name}/versions, and the files of a version."""
+"""/orgs/{org}/modules/{name}/versions."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse
-from django.utils.http import content_disposition_header
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
-from rest_framework.negotiation import BaseContentNegotiation
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
-from registry import storage
-from registry.api.parsers import PushMultiPartParser
+from registry.api.examples import (
+    ARCHIVE_BODY,
+    CHECKED,
+    MULTIPART,
+    PUBLISHED,
+    PUSH,
+    PUSH_PARAMETERS,
+    VERSION,
+    VERSION_DETAIL,
+    VERSION_PARAMETER,
+)
+from registry.api.parsers import DEPENDENCY, GzipParser, PushMultiPartParser, ZipParser
 from registry.api.serializers import (
+    CheckedVersionSerializer,
+    PublishedVersionSerializer,
+    PushQuerySerializer,
     PushSerializer,
     VersionDetailSerializer,
     VersionFileSerializer,
     VersionQuerySerializer,
     VersionSerializer,
+    YankSerializer,
 )
-from registry.files import Push
 from registry.models import Version
-from registry.services import versions
+from registry.services import pushing, versions
+from registry.services.dependencies import dependencies_of
 from registry.services.modules import find_module
+from registry.services.versions import CheckedPush
 from spoke.core.errors import DomainError
 from spoke.core.parsers import StrictJSONParser
 from spoke.core.schema import IF_MATCH, ProblemSerializer, problem_example
 
-VERSION_PARAMETER = OpenApiParameter(
-    "version",
-    str,
-    OpenApiParameter.PATH,
-    description="A version, or `latest`: the newest release, or else the newest pre-release.",
-)
-VERSION_EXAMPLE: dict[str, Any] = {
-    "id": 31,
-    "version": "1.2.0",
-    "is_prerelease": False,
-    "description": "Adds refunds",
-    "size_bytes": 1843,
-    "created_by_id": 4,
-    "created_at": "2026-05-11T16:05:12Z",
-}
-FILE_EXAMPLE = {
-    "path": "acme/payments/v1/refund.proto",
-    "size_bytes": 1843,
-    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-}
-VERSION = OpenApiExample("A version", value=VERSION_EXAMPLE, response_only=True)
-VERSION_DETAIL = OpenApiExample(
-    "A version and its files",
-    value={**VERSION_EXAMPLE, "files": [FILE_EXAMPLE]},
-    response_only=True,
-)
-PUSH = OpenApiExample(
-    "A push",
-    value={
-        "version": "1.2.0",
-        "description": "Adds refunds",
-        "files": [
-            {
-                "path": "acme/payments/v1/refund.proto",
-                "content": 'syntax = "proto3";\npackage acme.payments.v1;\n',
-            }
-        ],
-    },
-    request_only=True,
-    media_type="application/json",
-)
-MULTIPART: dict[str, Any] = {
-    "type": "object",
-    "required": ["version", "files"],
-    "properties": {
-        "version": {"type": "string"},
-        "description": {"type": "string"},
-        "files": {
-            "type": "array",
-            "items": {"type": "string", "format": "binary"},
-            "description": "One part a file. Its file name is the path, folders included; clients"
-            " that cut those off name the part `files[acme/v1/user.proto]` instead.",
-        },
-    },
-}
+ARCHIVE_TYPES = (GzipParser.media_type, ZipParser.media_type)
 
 
 def etag_of_version(version: Version) -> str:
-    """A version never changes, so its id is tag enough."""
-    return f'"version-{version.pk}"'
+    """Its files never change; whether it is yanked does."""
+    yanked = f"-{version.yanked_at.timestamp():.6f}" if version.yanked_at else ""
+    return f'"version-{version.pk}{yanked}"'
+
+
+def described(version: Version) -> dict[str, Any]:
+    """A version as it is read alone: with dependencies and files."""
+    files = VersionFileSerializer(versions.files_of(version=version), many=True).data
+    return {
+        **VersionSerializer(version).data,
+        "dependencies": dependencies_of(version=version),
+        "files": files,
+    }
 
 
 class VersionViewSet(OrgScopedViewSet):
     """The versions of a module."""
 
     queryset = Version.objects.none()
-    parser_classes = [StrictJSONParser, PushMultiPartParser]
+    parser_classes = [StrictJSONParser, PushMultiPartParser, GzipParser, ZipParser]
     permissions = {
         "list": Permission.MODULES_READ,
         "create": Permission.MODULES_WRITE,
         "retrieve": Permission.MODULES_READ,
         "destroy": Permission.MODULES_WRITE,
+        "yank": Permission.MODULES_WRITE,
+        "unyank": Permission.MODULES_WRITE,
     }
+    without_body = frozenset({"unyank"})
     list_ordering = ("-sort_key", "-id")
-    push: Push
+    checked: CheckedPush
+    dry_run: bool = False
     refusal: DomainError | None = None
 
     @property
@@ -117,14 +91,19 @@ class VersionViewSet(OrgScopedViewSet):
         """Checks a push and stores its content, before the transaction that publishes it."""
         if self.action != "create":
             return
+        query = request.query_params.dict()
+        if (request.content_type or "").partition(";")[0].strip() in ARCHIVE_TYPES:
+            for name in ("version", "description", DEPENDENCY):
+                query.pop(name, None)
+        self.dry_run = self.valid(PushQuerySerializer, query).get("dry_run", False)
         serializer = PushSerializer(data=request.data or {}, context=self.get_serializer_context())
         serializer.is_valid(raise_exception=True)
-        self.push = serializer.push()
+        prepare = pushing.check_push if self.dry_run else pushing.prepare_push
         try:
-            versions.prepare_push(
+            self.checked = prepare(
                 org_id=self.org.pk,
                 module_name=self.kwargs["name"],
-                push=self.push,
+                push=serializer.push(),
                 now=self.now,
             )
         except DomainError as refusal:
@@ -145,17 +124,28 @@ class VersionViewSet(OrgScopedViewSet):
 
     @extend_schema(
         summary="Publish a version",
-        description="Versions are immutable: one that exists is a 409 `version_exists`, which says"
-        " whether the content is identical. Build metadata does not make another version.",
+        description="As JSON, as multipart, or as an archive (tar.gz, zip) with the other fields in the"
+        " query. The files must compile: a 400 `invalid_proto` names file, line and column. Versions are"
+        " immutable: one that exists is a 409 `version_exists`, which says whether the content is"
+        " identical; build metadata does not make another version. A module may refuse what breaks the"
+        " version before: 409 `breaking_change`.",
         tags=["versions"],
-        request={"application/json": PushSerializer, "multipart/form-data": MULTIPART},
+        parameters=[PushQuerySerializer, *PUSH_PARAMETERS],
+        request={
+            "application/json": PushSerializer,
+            "multipart/form-data": MULTIPART,
+            GzipParser.media_type: ARCHIVE_BODY,
+            ZipParser.media_type: ARCHIVE_BODY,
+        },
         responses={
-            201: VersionDetailSerializer,
+            200: CheckedVersionSerializer,
+            201: PublishedVersionSerializer,
             (409, "application/problem+json"): ProblemSerializer,
         },
         examples=[
             PUSH,
-            VERSION_DETAIL,
+            CHECKED,
+            PUBLISHED,
             problem_example(
                 "Conflict",
                 status=409,
@@ -169,14 +159,34 @@ class VersionViewSet(OrgScopedViewSet):
     def create(self, request: Request, org: str, name: str) -> Response:
         if self.refusal is not None:
             raise self.refusal
+        if self.dry_run:
+            return Response(self._found())
         version = versions.publish_version(
             org_id=self.org.pk,
             actor=self.context.actor,
             module_name=name,
-            push=self.push,
+            checked=self.checked,
             now=self.now,
         )
-        return self._answer(version, status=201)
+        body = {**described(version), "breaking_changes": self._changes()}
+        return Response(body, status=201, headers={"ETag": etag_of_version(version)})
+
+    def _changes(self) -> Sequence[dict[str, Any]]:
+        return [asdict(change) for change in self.checked.comparison.changes]
+
+    def _found(self) -> dict[str, Any]:
+        push = self.checked.push
+        return {
+            "dry_run": True,
+            "version": push.version,
+            "size_bytes": push.size_bytes,
+            "dependencies": sorted(str(reference) for reference in push.dependencies),
+            "files": [
+                {"path": file.path, "size_bytes": len(file.content), "sha256": file.digest}
+                for file in sorted(push.files, key=lambda file: file.path)
+            ],
+            "breaking_changes": self._changes(),
+        }
 
     @extend_schema(
         summary="Read a version",
@@ -192,7 +202,8 @@ class VersionViewSet(OrgScopedViewSet):
 
     @extend_schema(
         summary="Delete a version",
-        description="Frees its quota. `latest` is not taken: name the version.",
+        description="Frees its quota. `latest` is not taken: name the version. 409 `version_in_use`"
+        " where another version depends on it: yank it instead.",
         tags=["versions"],
         parameters=[IF_MATCH],
         responses={204: None},
@@ -203,49 +214,36 @@ class VersionViewSet(OrgScopedViewSet):
         versions.delete_version(version=found, actor=self.context.actor, now=self.now)
         return Response(status=204)
 
-    def _answer(self, version: Version, status: int = 200) -> Response:
-        files = VersionFileSerializer(versions.files_of(version=version), many=True).data
-        body = {**VersionSerializer(version).data, "files": files}
-        return Response(body, status=status, headers={"ETag": etag_of_version(version)})
-
-
-class AnyAccepted(BaseContentNegotiation):
-    """A file is what it is, whatever Accept says; errors are JSON."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        return parsers[0]
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
-        return renderers[0], renderers[0].media_type
-
-
-class VersionFileViewSet(OrgScopedViewSet):
-    """The content of files, byte for byte."""
-
-    content_negotiation_class = AnyAccepted
-    permissions = {"retrieve": Permission.MODULES_READ}
+    @extend_schema(
+        summary="Yank a version",
+        description="It stays readable by its name and for what depends on it, is never `latest`, and"
+        " nothing new can depend on it.",
+        tags=["versions"],
+        request=YankSerializer,
+        responses=VersionDetailSerializer,
+        examples=[VERSION_DETAIL],
+    )
+    def yank(self, request: Request, org: str, name: str, version: str) -> Response:
+        reason = self.valid(YankSerializer, request.data).get("reason", "")
+        found = versions.lock_version(org_id=self.org.pk, module_name=name, version=version)
+        return self._answer(
+            versions.yank_version(
+                version=found, actor=self.context.actor, reason=reason, now=self.now
+            )
+        )
 
     @extend_schema(
-        summary="Read a file of a version",
-        description="The bytes as they were pushed. The ETag is their SHA-256.",
+        summary="Take a yank back",
         tags=["versions"],
-        parameters=[
-            VERSION_PARAMETER,
-            OpenApiParameter("path", str, OpenApiParameter.PATH, description="The file's path."),
-        ],
-        responses={(200, "text/plain"): OpenApiTypes.STR},
+        request=None,
+        responses=VersionDetailSerializer,
+        examples=[VERSION_DETAIL],
     )
-    def retrieve(
-        self, request: Request, org: str, name: str, version: str, path: str
-    ) -> HttpResponse:
-        file = versions.find_file(org_id=self.org.pk, module_name=name, version=version, path=path)
-        response = HttpResponse(
-            storage.read_content(self.org.pk, file.blob.digest),
-            content_type="text/plain; charset=utf-8",
+    def unyank(self, request: Request, org: str, name: str, version: str) -> Response:
+        found = versions.lock_version(org_id=self.org.pk, module_name=name, version=version)
+        return self._answer(
+            versions.unyank_version(version=found, actor=self.context.actor, now=self.now)
         )
-        response.headers["ETag"] = f'"{file.blob.digest}"'
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        filename = file.path.rsplit("/", 1)[-1]
-        disposition = content_disposition_header(as_attachment=False, filename=filename)
-        response.headers["Content-Disposition"] = disposition or "inline"
-        return response
+
+    def _answer(self, version: Version) -> Response:
+        return Response(described(version), headers={"ETag": etag_of_version(version)})

@@ -10,8 +10,9 @@ from orgs.context import Actor
 from orgs.services.audit import record_event
 from quotas.resources import Resource
 from quotas.services.reservations import forget_subject, release, reserve
-from registry.models import Module, Version, VersionFile
+from registry.models import BreakingPolicy, Module, Version, VersionFile
 from registry.services.contents import drop_contents
+from registry.services.dependencies import refuse_while_needed
 from spoke.core.errors import Conflict, NotFound
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -41,7 +42,14 @@ def _get(modules: Any, name: str) -> Module:
 
 
 def create_module(
-    *, org_id: int, actor: Actor, name: str, description: str, is_public: bool, now: datetime
+    *,
+    org_id: int,
+    actor: Actor,
+    name: str,
+    description: str,
+    is_public: bool,
+    now: datetime,
+    breaking_policy: str = BreakingPolicy.WARN,
 ) -> Module:
     """Makes a module if the limit allows one more; reservation, row and event commit together.
 
@@ -53,6 +61,7 @@ def create_module(
         name=name,
         description=description,
         is_public=is_public,
+        breaking_policy=breaking_policy,
         created_at=now,
         updated_at=now,
     )
@@ -87,9 +96,14 @@ def update_module(
     now: datetime,
     description: str | None = None,
     is_public: bool | None = None,
+    breaking_policy: str | None = None,
 ) -> Module:
     """Changes what is given of a locked module and raises its revision; nothing new, no change."""
-    wanted = {"description": description, "is_public": is_public}
+    wanted = {
+        "description": description,
+        "is_public": is_public,
+        "breaking_policy": breaking_policy,
+    }
     changed = {
         name: value
         for name, value in wanted.items()
@@ -116,15 +130,21 @@ def touch_module(*, module: Module, now: datetime) -> None:
     """Stores a locked module under its next revision, so that entity tags read before are stale."""
     module.revision += 1
     module.updated_at = now
-    module.save(update_fields=["description", "is_public", "revision", "updated_at"])
+    module.save(
+        update_fields=["description", "is_public", "breaking_policy", "revision", "updated_at"]
+    )
 
 
 def delete_module(*, module: Module, actor: Actor, now: datetime) -> None:
     """A locked module goes, with its versions, its usage and the content that it alone held.
 
-    The rows go last: a creation of the same name holds the gauge while it waits for them.
+    The rows go last: a creation of the same name holds the gauge while it waits for them. Raises
+    Conflict (`version_in_use`) where another module's version depends on one of its versions.
     """
     org_id = module.org_id
+    versions = list(Version.objects.filter(module=module).order_by("pk"))
+    if versions:
+        refuse_while_needed(versions=versions)
     release(org_id=org_id, resource=Resource.MODULES, amount=1, now=now)
     forget_subject(org_id=org_id, resource=Resource.VERSIONS, subject=module.pk, now=now)
     files = VersionFile.objects.filter(org_id=org_id, version__module=module)

@@ -1,70 +1,55 @@
 """Versions: published once, never changed, deleted with what they alone held.
 
-A push has two halves. `prepare_push` refuses early and writes files, in no transaction of the
-caller's; `publish_version` decides, in the caller's transaction.
+A push has two halves. `registry.services.pushing` refuses early and writes files, in no transaction of
+the caller's; `publish_version` decides, in the caller's transaction.
 """
 
+from dataclasses import asdict, dataclass
 from datetime import datetime
-
-from django.db import transaction
 
 from orgs.context import Actor
 from orgs.services.audit import record_event
 from quotas.resources import Resource
 from quotas.services.reservations import release, reserve
-from registry import semver, storage
+from registry import semver
 from registry.files import Push, path_problem
-from registry.models import Module, Version, VersionFile
-from registry.services.contents import (
-    announce_contents,
-    drop_contents,
-    hold_contents,
-    unheld_bytes,
+from registry.models import BreakingPolicy, Module, Version, VersionFile, VersionQuerySet
+from registry.services.contents import drop_contents, hold_contents
+from registry.services.dependencies import (
+    Dependency,
+    keep_dependencies,
+    refuse_while_needed,
+    resolve,
 )
 from registry.services.modules import find_module, lock_module, touch_module
-from spoke.core import tenancy
+from registry.services.validation import Comparison, find_baseline
 from spoke.core.errors import Conflict, InvalidInput, NotFound
 
 LATEST = "latest"
 
 
-def prepare_push(*, org_id: int, module_name: str, push: Push, now: datetime) -> None:
-    """The content is in storage when this returns, unless the push has no chance, which it raises.
+@dataclass(frozen=True)
+class CheckedPush:
+    """A push that compiles, with what was found out about it."""
 
-    Not for calling inside a transaction. Raises NotFound, Conflict (`version_exists`), QuotaExceeded
-    and ServiceUnavailable; the last word is `publish_version`'s.
-    """
-    with tenancy.organization(org_id):
-        module = find_module(org_id=org_id, name=module_name)
-        _refuse_existing(module, push)
-        _rehearse(module, push, now)
-        missing = announce_contents(org_id=org_id, contents=push.contents, now=now)
-    storage.write_contents(org_id, missing)
-
-
-def _rehearse(module: Module, push: Push, now: datetime) -> None:
-    """Raises QuotaExceeded as a push at this moment would, and reserves nothing.
-
-    Without it anybody over their limit could fill the disk for a day with refused pushes.
-    """
-    with transaction.atomic():
-        reserve(
-            org_id=module.org_id, resource=Resource.VERSIONS, subject=module.pk, amount=1, now=now
-        )
-        new_bytes = unheld_bytes(org_id=module.org_id, contents=push.contents)
-        reserve(org_id=module.org_id, resource=Resource.STORAGE, amount=new_bytes, now=now)
-        transaction.set_rollback(True)
+    push: Push
+    needed: tuple[Dependency, ...]
+    comparison: Comparison
 
 
 def publish_version(
-    *, org_id: int, actor: Actor, module_name: str, push: Push, now: datetime
+    *, org_id: int, actor: Actor, module_name: str, checked: CheckedPush, now: datetime
 ) -> Version:
-    """Publishes what `prepare_push` stored; version, files, usage and event commit together.
+    """Publishes what was checked and stored; version, files, usage and event commit together.
 
-    Raises NotFound, Conflict (`version_exists`), QuotaExceeded and ServiceUnavailable.
+    Raises NotFound, Conflict (`version_exists`, `breaking_change`, `module_changed`,
+    `dependency_gone`), InvalidInput of a dependency, QuotaExceeded and ServiceUnavailable.
     """
+    push = checked.push
     module = lock_module(org_id=org_id, name=module_name)
-    _refuse_existing(module, push)
+    refuse_existing(module, push)
+    _refuse_stale(module, checked)
+    refuse_breaking(module, checked.comparison)
     reserve(org_id=org_id, resource=Resource.VERSIONS, subject=module.pk, amount=1, now=now)
     blobs = hold_contents(org_id=org_id, files=push.files, now=now)
     parsed = semver.parse(push.version)
@@ -75,7 +60,7 @@ def publish_version(
         sort_key=parsed.sort_key,
         is_prerelease=parsed.is_prerelease,
         description=push.description,
-        size_bytes=sum(len(file.content) for file in push.files),
+        size_bytes=push.size_bytes,
         created_by_id=actor.user.pk if actor.user else None,
         created_at=now,
     )
@@ -83,12 +68,47 @@ def publish_version(
         VersionFile(org_id=org_id, version=version, path=file.path, blob=blobs[file.digest])
         for file in push.files
     )
+    if checked.needed:
+        keep_dependencies(version=version, needed=checked.needed)
     touch_module(module=module, now=now)
     _record(version, module, actor, "version.published", now, size_bytes=version.size_bytes)
     return version
 
 
-def _refuse_existing(module: Module, push: Push) -> None:
+def _refuse_stale(module: Module, checked: CheckedPush) -> None:
+    """Raises where what was found out about a push holds no more, under the lock of its module."""
+    references = checked.push.dependencies
+    needed = resolve(module=module, references=references)
+    if [one.version.pk for one in needed] != [one.version.pk for one in checked.needed]:
+        raise _changed(module)
+    if module.breaking_policy != BreakingPolicy.REFUSE:
+        return
+    baseline = find_baseline(module=module, version=checked.push.version)
+    if (baseline.pk if baseline else None) != checked.comparison.baseline_id:
+        raise _changed(module)
+
+
+def _changed(module: Module) -> Conflict:
+    return Conflict(
+        f"{module.name} changed while the version was checked. Send it again.",
+        code="module_changed",
+    )
+
+
+def refuse_breaking(module: Module, comparison: Comparison) -> None:
+    """Raises Conflict (`breaking_change`) where the module's policy refuses what the push breaks."""
+    refused = module.breaking_policy == BreakingPolicy.REFUSE and not comparison.is_announced
+    if not comparison.changes or not refused:
+        return
+    raise Conflict(
+        f"It breaks {len(comparison.changes)} promises of the version before. Keep them, or raise the"
+        " major number (before 1.0.0 the minor one).",
+        code="breaking_change",
+        breaking_changes=[asdict(change) for change in comparison.changes],
+    )
+
+
+def refuse_existing(module: Module, push: Push) -> None:
     """Raises Conflict where the version exists; decisive while the module is locked."""
     sort_key = semver.parse(push.version).sort_key
     existing = Version.objects.filter(module=module, sort_key=sort_key).first()
@@ -108,7 +128,7 @@ def _refuse_existing(module: Module, push: Push) -> None:
 
 
 def _record(
-    version: Version, module: Module, actor: Actor, action: str, now: datetime, **data: int
+    version: Version, module: Module, actor: Actor, action: str, now: datetime, **data: int | str
 ) -> None:
     record_event(
         org_id=version.org_id,
@@ -123,13 +143,17 @@ def _record(
 def find_version(*, org_id: int, module_name: str, version: str) -> Version:
     """The version of a module; `latest` is the newest release, or else the newest pre-release.
 
-    Raises NotFound.
+    A yanked version is found by its name, and is never `latest`. Raises NotFound.
     """
     module = find_module(org_id=org_id, name=module_name)
-    versions = Version.objects.filter(module=module)
+    return choose_version(Version.objects.filter(module=module), version)
+
+
+def choose_version(versions: VersionQuerySet, version: str) -> Version:
+    """The one of a module's versions that is meant, as `find_version` says. Raises NotFound."""
     found: Version | None = None
     if version == LATEST:
-        found = versions.latest_first().first()
+        found = versions.in_use().latest_first().first()
     elif _is_version(version):
         found = versions.filter(version=version).first()
     if found is None:
@@ -173,11 +197,38 @@ def lock_version(*, org_id: int, module_name: str, version: str) -> Version:
 
 
 def delete_version(*, version: Version, actor: Actor, now: datetime) -> None:
-    """A version of a locked module goes, with its usage and the content that it alone held."""
+    """A version of a locked module goes, with its usage and the content that it alone held.
+
+    Raises Conflict (`version_in_use`) where another version depends on it.
+    """
     module = version.module
+    refuse_while_needed(versions=[version])
     release(org_id=version.org_id, resource=Resource.VERSIONS, subject=module.pk, amount=1, now=now)
     files = VersionFile.objects.filter(org_id=version.org_id, version=version)
     freed = drop_contents(org_id=version.org_id, files=files, now=now)
     touch_module(module=module, now=now)
     _record(version, module, actor, "version.deleted", now, freed_bytes=freed)
     version.delete()
+
+
+def yank_version(*, version: Version, actor: Actor, reason: str, now: datetime) -> Version:
+    """A version of a locked module is passed over from now on; yanked again, it keeps its time."""
+    if version.yanked_at is not None and version.yank_reason == reason:
+        return version
+    version.yanked_at, version.yank_reason = version.yanked_at or now, reason
+    return _mark(version, actor, "version.yanked", now, reason=reason)
+
+
+def unyank_version(*, version: Version, actor: Actor, now: datetime) -> Version:
+    """A version of a locked module counts again; one that was not yanked stays as it is."""
+    if version.yanked_at is None:
+        return version
+    version.yanked_at, version.yank_reason = None, ""
+    return _mark(version, actor, "version.unyanked", now)
+
+
+def _mark(version: Version, actor: Actor, action: str, now: datetime, **data: str) -> Version:
+    version.save(update_fields=["yanked_at", "yank_reason"])
+    touch_module(module=version.module, now=now)
+    _record(version, version.module, actor, action, now, **data)
+    return version

@@ -12,7 +12,7 @@ from registry.tests.conftest import files, make_module, push
 @pytest.fixture
 def admin(owner, cast):
     make_module(owner)
-    push(owner, "1.0.0", files(a="text"))
+    push(owner, "1.0.0", files(a="//xt"))
     cast.staff.is_superuser = True
     cast.staff.save()
     client = Client()

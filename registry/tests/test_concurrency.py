@@ -16,7 +16,7 @@ from orgs.models import AuditEvent, Organization
 from registry import storage
 from registry.files import Push, PushedFile
 from registry.models import Blob, Module, Version, VersionFile
-from registry.services import sweeping, versions
+from registry.services import pushing, sweeping, versions
 from registry.services.contents import announce_contents, hold_contents
 from registry.services.usage import count_storage, versions_by_module
 from registry.tests.conftest import contents_in, files, gauge, make_module, push
@@ -111,7 +111,7 @@ def test_pushes_that_share_content_are_counted_exactly(committed):
 
     def content(index: int) -> list[dict[str, str]]:
         # Overlapping sets, named so that their natural orders differ.
-        parts = [f"part {(index * 3 + step) % 8}" * 9 for step in range(5)]
+        parts = [f"//part {(index * 3 + step) % 8}" * 9 for step in range(5)]
         named = [{"path": f"{step}.proto", "content": text} for step, text in enumerate(parts)]
         return named[::-1] if index % 2 else named
 
@@ -134,12 +134,12 @@ def test_one_version_pushed_by_many_is_published_once(committed):
     make_module(owner)
     clients = [committed.client("owner") for _ in range(6)]
     responses = run_together(
-        [partial(push, c, "1.0.0", files(a=f"by {i % 2}")) for i, c in enumerate(clients)]
+        [partial(push, c, "1.0.0", files(a=f"// by {i % 2}")) for i, c in enumerate(clients)]
     )
     assert sorted(r.status_code for r in responses) == [201] + [409] * 5
     with door():
         assert Version.objects.count() == 1
-        assert gauge("storage", committed.org.pk) == 4
+        assert gauge("storage", committed.org.pk) == len("// by 0")
     assert_counted_exactly(committed.org)
 
 
@@ -148,7 +148,7 @@ def test_pushing_deleting_and_sweeping_the_same_content_loses_nothing(committed)
     make_module(owner, "a")
     make_module(owner, "b")
     make_module(owner, "keep")
-    shared = files(x="shared content", y="more shared content")
+    shared = files(x="// shared", y="// more shared")
     pushers = [committed.client("owner") for _ in range(2)]
     org_id = committed.org.pk
     done = Event()
@@ -219,7 +219,7 @@ def test_a_push_waits_for_the_sweep_of_its_content_and_writes_it_anew(
     """The narrowest moment: the sweep has deleted the row and the file, and has not committed."""
     owner = committed.client("owner")
     make_module(owner)
-    push(owner, "1.0.0", files(a="same content"))
+    push(owner, "1.0.0", files(a="// same content"))
     owner.delete(f"{URL}/pay/versions/1.0.0")
     org_id, later = committed.org.pk, timezone.now() + timedelta(days=2)
     file_gone, waiting = Event(), Event()
@@ -238,7 +238,7 @@ def test_a_push_waits_for_the_sweep_of_its_content_and_writes_it_anew(
     def push_again():
         assert file_gone.wait(30)
         assert contents_in(stored) == []
-        return push(owner, "1.0.0", files(a="same content")).status_code
+        return push(owner, "1.0.0", files(a="// same content")).status_code
 
     def watch():
         # The sweep goes on once the push stands waiting at the lock.
@@ -255,7 +255,7 @@ def test_a_push_waits_for_the_sweep_of_its_content_and_writes_it_anew(
             pause.wait(0.02)
 
     assert run_together([sweep, push_again, watch])[:2] == [1, 201]
-    assert owner.get(f"{URL}/pay/versions/1.0.0/files/a.proto").content == b"same content"
+    assert owner.get(f"{URL}/pay/versions/1.0.0/files/a.proto").content == b"// same content"
     assert_counted_exactly(committed.org)
 
 
@@ -263,8 +263,8 @@ def test_an_announcement_holds_off_the_sweep_for_a_day_and_then_expires(committe
     owner = committed.client("owner")
     make_module(owner)
     org_id, actor, now = committed.org.pk, SYSTEM, timezone.now()
-    wanted = a_push("1.0.0", "first", "second")
-    versions.prepare_push(org_id=org_id, module_name="pay", push=wanted, now=now)
+    wanted = a_push("1.0.0", "// first", "// second")
+    checked = pushing.prepare_push(org_id=org_id, module_name="pay", push=wanted, now=now)
     assert len(contents_in(stored)) == 2
     almost = now + timedelta(hours=23, minutes=59)
     assert sweeping.sweep_organization(org_id=org_id, now=almost) == 0
@@ -273,11 +273,11 @@ def test_an_announcement_holds_off_the_sweep_for_a_day_and_then_expires(committe
     assert contents_in(stored) == []
     with pytest.raises(ServiceUnavailable, match="Send it again"), tenancy.organization(org_id):
         versions.publish_version(
-            org_id=org_id, actor=actor, module_name="pay", push=wanted, now=now
+            org_id=org_id, actor=actor, module_name="pay", checked=checked, now=now
         )
     with door():
         assert not Version.objects.exists()
         assert not Blob.objects.exists()
     assert_counted_exactly(committed.org)
-    assert push(owner, "1.0.0", files(a="first")).status_code == 201
+    assert push(owner, "1.0.0", files(a="// first")).status_code == 201
     assert_readable(owner, "pay")

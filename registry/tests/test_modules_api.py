@@ -33,6 +33,7 @@ def test_a_module_is_created_and_read_back(owner, cast):
         "name": "pay",
         "description": "Payments",
         "is_public": True,
+        "breaking_policy": "warn",
         "versions_count": 0,
         "latest_version": None,
         "created_at": module.created_at.isoformat().replace("+00:00", "Z"),

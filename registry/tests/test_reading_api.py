@@ -43,13 +43,13 @@ def test_versions_are_listed_by_precedence_in_pages(owner, module):
 
 def test_latest_is_the_newest_release_or_else_the_newest_prerelease(owner, module):
     assert owner.get(f"{URL}/latest").status_code == 404
-    push(owner, "1.0.0-rc.2", files(a="rc2"))
-    push(owner, "1.0.0-rc.10", files(a="rc10"))
+    push(owner, "1.0.0-rc.2", files(a="// rc2"))
+    push(owner, "1.0.0-rc.10", files(a="// rc10"))
     assert owner.get(f"{URL}/latest").json()["version"] == "1.0.0-rc.10"
-    assert owner.get(f"{URL}/latest/files/a.proto").content == b"rc10"
-    push(owner, "0.1.0", files(a="release"))
+    assert owner.get(f"{URL}/latest/files/a.proto").content == b"// rc10"
+    push(owner, "0.1.0", files(a="// release"))
     assert owner.get(f"{URL}/latest").json()["version"] == "0.1.0"
-    assert owner.get(f"{URL}/latest/files/a.proto").content == b"release"
+    assert owner.get(f"{URL}/latest/files/a.proto").content == b"// release"
 
 
 @pytest.mark.parametrize("version", ["9.9.9", "1.0", "1.0.0+x", "%00", "x%ff", "1" * 300])

@@ -13,7 +13,7 @@ from quotas.models import UsageGauge
 from registry import tasks
 from registry.files import Push, PushedFile
 from registry.models import Blob, Module, Version, VersionFile
-from registry.services import versions
+from registry.services import pushing
 from registry.tests.conftest import contents_in, files, gauge, make_module, push
 
 DAY = timedelta(days=1)
@@ -39,8 +39,8 @@ def age_all(folder: Path, by: timedelta) -> None:
 
 def test_content_without_a_version_goes_after_a_day_and_not_before(owner, stored):
     make_module(owner)
-    push(owner, "1.0.0", files(a="kept", b="dropped"))
-    push(owner, "1.1.0", files(a="kept"))
+    push(owner, "1.0.0", files(a="// kept", b="// dropped"))
+    push(owner, "1.1.0", files(a="// kept"))
     owner.delete("/orgs/acme/modules/pay/versions/1.0.0")
     age_all(stored, DAY - timedelta(minutes=1))
     tasks.sweep_orphan_files()
@@ -50,14 +50,14 @@ def test_content_without_a_version_goes_after_a_day_and_not_before(owner, stored
     tasks.sweep_orphan_files()
     assert len(contents_in(stored)) == 1
     with door():
-        assert list(Blob.objects.values_list("size_bytes", "references")) == [(4, 1)]
-    assert owner.get("/orgs/acme/modules/pay/versions/1.1.0/files/a.proto").content == b"kept"
+        assert list(Blob.objects.values_list("size_bytes", "references")) == [(len("// kept"), 1)]
+    assert owner.get("/orgs/acme/modules/pay/versions/1.1.0/files/a.proto").content == b"// kept"
 
 
 def test_what_a_killed_push_left_is_swept(owner, committed, stored):
     make_module(owner)
-    left = Push("1.0.0", "", (PushedFile("a.proto", b"never published"),))
-    versions.prepare_push(org_id=committed.org.pk, module_name="pay", push=left, now=timezone.now())
+    left = Push("1.0.0", "", (PushedFile("a.proto", b"// never published"),))
+    pushing.prepare_push(org_id=committed.org.pk, module_name="pay", push=left, now=timezone.now())
     half_written = stored / "org" / str(committed.org.pk) / "ab" / ".x.part"
     half_written.parent.mkdir(parents=True, exist_ok=True)
     half_written.write_bytes(b"half")
@@ -70,25 +70,25 @@ def test_what_a_killed_push_left_is_swept(owner, committed, stored):
 
 def test_files_newer_than_a_restored_database_are_swept(owner, committed, stored):
     make_module(owner)
-    push(owner, "1.0.0", files(a="gone from the database", b="kept"))
+    push(owner, "1.0.0", files(a="// gone from the database", b="// kept"))
     with door():
         VersionFile.objects.filter(path="a.proto").delete()
-        Blob.objects.filter(size_bytes=len("gone from the database")).delete()
+        Blob.objects.filter(size_bytes=len("// gone from the database")).delete()
     age_all(stored, DAY - timedelta(minutes=1))
     tasks.sweep_orphan_files()
     assert len(contents_in(stored)) == 2
     age_all(stored, DAY + timedelta(minutes=1))
     tasks.sweep_orphan_files()
     assert len(contents_in(stored)) == 1
-    assert owner.get("/orgs/acme/modules/pay/versions/1.0.0/files/b.proto").content == b"kept"
+    assert owner.get("/orgs/acme/modules/pay/versions/1.0.0/files/b.proto").content == b"// kept"
 
 
 def test_a_purged_organizations_files_are_swept_and_nobody_elses(owner, committed, stored):
     make_module(owner)
-    push(owner, "1.0.0", files(a="acme's"))
+    push(owner, "1.0.0", files(a="// acme's"))
     outsider = committed.client("outsider")
     make_module(outsider, org="rival")
-    body = {"version": "1.0.0", "files": files(a="rival's")}
+    body = {"version": "1.0.0", "files": files(a="// rival's")}
     outsider.post("/orgs/rival/modules/pay/versions", body)
     with door():
         committed.org.delete()
@@ -100,22 +100,22 @@ def test_a_purged_organizations_files_are_swept_and_nobody_elses(owner, committe
     tasks.sweep_orphan_files()
     assert len(contents_in(stored)) == 1
     response = outsider.get("/orgs/rival/modules/pay/versions/1.0.0/files/a.proto")
-    assert response.content == b"rival's"
+    assert response.content == b"// rival's"
 
 
 def test_content_that_is_held_is_not_swept_whatever_its_count_says(owner, stored):
     make_module(owner)
-    push(owner, "1.0.0", files(a="held"))
+    push(owner, "1.0.0", files(a="// held"))
     with door():
         Blob.objects.update(references=0)
     age_all(stored, 2 * DAY)
     tasks.sweep_orphan_files()
-    assert owner.get("/orgs/acme/modules/pay/versions/1.0.0/files/a.proto").content == b"held"
+    assert owner.get("/orgs/acme/modules/pay/versions/1.0.0/files/a.proto").content == b"// held"
 
 
 def test_gauges_that_are_right_stay(owner, committed):
     made = make_module(owner)
-    push(owner, "1.0.0", files(a="12345"))
+    push(owner, "1.0.0", files(a="//345"))
     with door():
         before = sorted(UsageGauge.objects.values_list("resource", "subject", "used"))
     assert tasks.reconcile_organization_usage(committed.org.pk) == {
@@ -132,8 +132,8 @@ def test_gauges_that_are_right_stay(owner, committed):
 def test_gauges_that_are_wrong_are_put_right(owner, committed):
     org = committed.org.pk
     made = make_module(owner)
-    push(owner, "1.0.0", files(a="12345"))
-    push(owner, "1.1.0", files(a="12345", b="678"))
+    push(owner, "1.0.0", files(a="//345"))
+    push(owner, "1.1.0", files(a="//345", b="//8"))
     with door():
         UsageGauge.objects.filter(resource="modules").update(used=4)
         UsageGauge.objects.filter(resource="storage").update(used=1)

@@ -52,14 +52,18 @@ def test_a_version_is_pushed_and_read_back(owner, cast, module, stored):
         "size_bytes": 14,
         "created_by_id": cast.owner.pk,
         "created_at": version.created_at.isoformat().replace("+00:00", "Z"),
+        "yanked_at": None,
+        "yank_reason": "",
+        "dependencies": [],
         "files": [
             {"path": "README.md", "size_bytes": 0, "sha256": empty.hexdigest()},
             {"path": "a/copy.proto", "size_bytes": 7, "sha256": text.hexdigest()},
             {"path": "b/user.proto", "size_bytes": 7, "sha256": text.hexdigest()},
         ],
+        "breaking_changes": [],
     }
     read = owner.get(f"{URL}/1.2.0-rc.1+b7")
-    assert read.json() == response.json()
+    assert {**read.json(), "breaking_changes": []} == response.json()
     assert read.headers["ETag"] == f'"version-{version.pk}"'
     assert (
         owner.get(
@@ -133,7 +137,7 @@ def test_a_thousand_files_are_a_version(owner, cast, module):
         response = push(owner, "1.0.0", content)
     assert response.status_code == 201
     assert len(response.json()["files"]) == 1000
-    assert len(queries) < 60
+    assert len(queries) < 75
     assert gauge("storage", cast.org.pk) == 7 * 5
     assert sum(Blob.objects.values_list("references", flat=True)) == 1000
     assert owner.delete(f"{URL}/1.0.0").status_code == 204
@@ -168,14 +172,14 @@ def test_what_is_not_utf_8_is_refused(owner, cast, module):
 
 
 def test_the_same_version_again_says_whether_it_is_identical(owner, cast, module, stored):
-    assert push(owner, "1.0.0", files(a="1", b="2")).status_code == 201
+    assert push(owner, "1.0.0", files(a=";", b="\n")).status_code == 201
     before = contents_in(stored)
     for version, content, identical in (
-        ("1.0.0", files(b="2", a="1"), True),
-        ("1.0.0+other", files(a="1", b="2"), True),
-        ("1.0.0", files(a="1", b="3"), False),
-        ("1.0.0", files(a="1"), False),
-        ("1.0.0", files(a="1", c="2"), False),
+        ("1.0.0", files(b="\n", a=";"), True),
+        ("1.0.0+other", files(a=";", b="\n"), True),
+        ("1.0.0", files(a=";", b=" "), False),
+        ("1.0.0", files(a=";"), False),
+        ("1.0.0", files(a=";", c="\n"), False),
     ):
         response = push(owner, version, content)
         assert response.status_code == 409
@@ -205,18 +209,18 @@ def test_versions_are_immutable(owner, module):
 
 def test_content_is_counted_once(owner, cast, module):
     make_module(owner, "other")
-    assert push(owner, "1.0.0", files(a="12345", b="678")).status_code == 201
+    assert push(owner, "1.0.0", files(a="//345", b="//8")).status_code == 201
     assert gauge("storage", cast.org.pk) == 8
-    assert push(owner, "1.1.0", files(a="12345", b="9")).status_code == 201
+    assert push(owner, "1.1.0", files(a="//345", b=";")).status_code == 201
     assert gauge("storage", cast.org.pk) == 9
-    assert push(owner, "1.0.0", files(z="12345"), module="other").status_code == 201
+    assert push(owner, "1.0.0", files(z="//345"), module="other").status_code == 201
     assert gauge("storage", cast.org.pk) == 9
     assert owner.delete(f"{URL}/1.0.0").status_code == 204
     assert gauge("storage", cast.org.pk) == 6
     assert owner.delete(f"{URL}/1.1.0").status_code == 204
     assert gauge("storage", cast.org.pk) == 5
     assert list(Blob.objects.counted().values_list("size_bytes", "references")) == [(5, 1)]
-    assert push(owner, "1.0.0", files(a="678")).status_code == 201
+    assert push(owner, "1.0.0", files(a="//8")).status_code == 201
     assert gauge("storage", cast.org.pk) == 8
 
 
@@ -226,7 +230,7 @@ def test_the_limit_of_versions_is_each_modules_own(owner, cast, module, stored):
     assert push(owner, "1.0.0").status_code == 201
     assert push(owner, "1.1.0").status_code == 201
     before = contents_in(stored)
-    response = push(owner, "1.2.0", files(a="never stored"))
+    response = push(owner, "1.2.0", files(a="// never stored"))
     assert response.status_code == 403
     body = response.json()
     assert {name: body[name] for name in ("error", "resource", "current", "limit")} == {
@@ -245,10 +249,10 @@ def test_the_limit_of_versions_is_each_modules_own(owner, cast, module, stored):
 
 def test_storage_is_limited_to_the_byte(owner, cast, module, stored):
     set_limit(cast, "storage", 10)
-    assert push(owner, "1.0.0", files(a="123456")).status_code == 201
-    assert push(owner, "1.1.0", files(a="123456", b="1234")).status_code == 201
+    assert push(owner, "1.0.0", files(a="//3456")).status_code == 201
+    assert push(owner, "1.1.0", files(a="//3456", b="//34")).status_code == 201
     before = contents_in(stored)
-    response = push(owner, "1.2.0", files(a="5"))
+    response = push(owner, "1.2.0", files(a=";"))
     assert response.status_code == 403
     body = response.json()
     assert (body["resource"], body["current"], body["limit"]) == ("storage", 10, 10)
@@ -256,7 +260,7 @@ def test_storage_is_limited_to_the_byte(owner, cast, module, stored):
     assert contents_in(stored) == before
     assert gauge("versions", cast.org.pk, module["id"]) == 2
     # What is stored already may be published at the limit.
-    assert push(owner, "1.3.0", files(z="1234")).status_code == 201
+    assert push(owner, "1.3.0", files(z="//34")).status_code == 201
 
 
 def test_a_failure_while_publishing_leaves_no_rows_and_no_usage(owner, cast, module, monkeypatch):
@@ -293,13 +297,13 @@ def test_storage_that_fails_is_a_503_and_nothing_is_half_done(
 
 def test_a_key_replays_the_push_and_refuses_another(owner, cast, module, monkeypatch):
     headers = {"Idempotency-Key": "push-1"}
-    body = {"version": "1.0.0", "files": files(a="1")}
+    body = {"version": "1.0.0", "files": files(a=";")}
     first = owner.post(URL, body, headers=headers)
     again = owner.post(URL, body, headers=headers)
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json() == first.json()
     assert again.headers["Idempotency-Replayed"] == "true"
-    other = owner.post(URL, {**body, "files": files(a="2")}, headers=headers)
+    other = owner.post(URL, {**body, "files": files(a=" ")}, headers=headers)
     assert other.status_code == 422
     assert other.json()["code"] == "idempotency_key_reused"
     assert Version.objects.count() == 1
@@ -328,7 +332,7 @@ def test_who_may_push_and_delete(plans, cast, api, stored):
 def test_another_organizations_versions_and_files_are_invisible(plans, cast, api):
     owner, outsider = api("owner"), api("outsider")
     make_module(owner)
-    push(owner, "1.0.0", files(a="ours"))
+    push(owner, "1.0.0", files(a="//us"))
     make_module(outsider, org="rival")
     theirs = "/orgs/rival/modules/pay/versions"
     for url in (URL, f"{URL}/1.0.0", f"{URL}/latest", f"{URL}/1.0.0/files/a.proto"):
@@ -337,11 +341,11 @@ def test_another_organizations_versions_and_files_are_invisible(plans, cast, api
     assert outsider.get(f"{theirs}/1.0.0").status_code == 404
     assert outsider.get(theirs).json()["results"] == []
     # Equal content is stored and counted apart.
-    body = {"version": "1.0.0", "files": files(a="ours")}
+    body = {"version": "1.0.0", "files": files(a="//us")}
     assert outsider.post(theirs, body).status_code == 201
     assert gauge("storage", cast.other_org.pk) == 4
     assert owner.delete(f"{URL}/1.0.0").status_code == 204
-    assert outsider.get(f"{theirs}/1.0.0/files/a.proto").content == b"ours"
+    assert outsider.get(f"{theirs}/1.0.0/files/a.proto").content == b"//us"
 
 
 def test_latest_is_not_deleted_by_that_name(owner, module):
@@ -360,7 +364,7 @@ def test_versions_of_an_unknown_module(owner, plans, stored):
 
 
 def test_deleting_honours_if_match_and_is_audited(owner, cast, module):
-    tag = push(owner, "1.0.0", files(a="123")).headers["ETag"]
+    tag = push(owner, "1.0.0", files(a="//3")).headers["ETag"]
     refused = owner.delete(f"{URL}/1.0.0", headers={"If-Match": '"version-0"'})
     assert refused.status_code == 412
     assert Version.objects.count() == 1
@@ -373,5 +377,5 @@ def test_deleting_honours_if_match_and_is_audited(owner, cast, module):
     assert event.data == {"module": "pay", "version": "1.0.0", "freed_bytes": 3}
     assert gauge("storage", cast.org.pk) == 0
     # The name is free again, for other content too.
-    assert push(owner, "1.0.0", files(a="other")).status_code == 201
-    assert owner.get(f"{URL}/1.0.0/files/a.proto").content == b"other"
+    assert push(owner, "1.0.0", files(a="// other")).status_code == 201
+    assert owner.get(f"{URL}/1.0.0/files/a.proto").content == b"// other"

@@ -1,10 +1,11 @@
 """Tenant isolation by PostgreSQL's row-level security: the policies, and the context they read.
 
-A transaction says once for whom it works. Three settings, local to the transaction, carry that:
+A transaction says once for whom it works. Four settings, local to the transaction, carry that:
 
 - `spoke.org_id`: rows of this organization are visible;
 - `spoke.user_id`: so are a user's own memberships and tokens, in whatever organization;
-- `spoke.secret`: so is the one row whose secret (by its digest) the caller holds.
+- `spoke.secret`: so is the one row whose secret (by its digest) the caller holds;
+- `spoke.shared`: so is, for reading, what other organizations share (registry.migrations, ADR 0019).
 
 Without them no row of a tenant table is visible or writable. `all_organizations` is the one door
 past the policies, for staff and for work that spans organizations; each use is logged with its
@@ -35,17 +36,22 @@ OF_ORG = "org_id = (SELECT NULLIF(current_setting('spoke.org_id', true), '')::bi
 OF_USER = "user_id = (SELECT NULLIF(current_setting('spoke.user_id', true), '')::bigint)"
 BY_SECRET = "digest = (SELECT NULLIF(current_setting('spoke.secret', true), ''))"  # noqa: S105
 HEX = re.compile(r"[0-9a-f]*")
+SHARED = "(SELECT current_setting('spoke.shared', true) = 'on')"
 DOOR = "(SELECT current_setting('spoke.everything', true) = 'on')"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """For whom a transaction works. `secret` is the hex SHA-256 digest of a secret presented."""
+    """For whom a transaction works. `secret` is the hex SHA-256 digest of a secret presented.
+
+    `shared` adds, for reading, what other organizations share with this one or with all.
+    """
 
     org_id: int | None = None
     user_id: int | None = None
     secret: str = ""
     everything: bool = False
+    shared: bool = False
 
 
 NOBODY = Scope()
@@ -71,6 +77,7 @@ def _statement(scope: Scope, *, only_what_is_set: bool = False) -> str:
         "user_id": "" if scope.user_id is None else int(scope.user_id),
         "secret": scope.secret,
         "everything": "on" if scope.everything else "",
+        "shared": "on" if scope.shared else "",
     }
     # Nothing but digits, hexadecimal digits and `on` gets in here, so nothing needs quoting.
     calls = [
@@ -276,6 +283,57 @@ class EnableRowLevelSecurity(Operation):
     @property
     def migration_name_fragment(self) -> str:
         return f"rls_{self.model_name.lower()}"
+
+
+class ShareRows(Operation):
+    """Migration operation: rows of a model's table that are seen, for reading, by a scope with `shared`.
+
+    Args:
+        model_name: the model of the migration's app, whose table is under row-level security.
+        using: SQL that says which rows.
+        app_label: the app of the model, where it is not the migration's.
+    """
+
+    reversible = True
+    reduces_to_sql = True
+
+    def __init__(self, model_name: str, using: str, app_label: str | None = None) -> None:
+        self.model_name, self.using, self.app_label = model_name, using, app_label
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Changes nothing of the models."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        table = to_state.apps.get_model(self.app_label or app_label, self.model_name)._meta.db_table
+        # Named so that it is looked at last: PostgreSQL takes policies in the order of their names.
+        schema_editor.execute(
+            f'CREATE POLICY visitor ON "{table}" FOR SELECT USING ({SHARED} AND ({self.using}))'
+        )
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        table = from_state.apps.get_model(
+            self.app_label or app_label, self.model_name
+        )._meta.db_table
+        schema_editor.execute(f'DROP POLICY IF EXISTS visitor ON "{table}"')
+
+    def describe(self) -> str:
+        return f"Share rows of {self.model_name}"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"share_{self.model_name.lower()}"
 
 
 def policy_statements(table: str, using: str, check: str, *, append_only: bool) -> list[str]:

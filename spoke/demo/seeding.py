@@ -21,7 +21,8 @@ from quotas.services.usage import CLOSE_GRACE, close_period, due_periods, record
 from registry.files import Push, PushedFile
 from registry.models import Module, Version
 from registry.services.modules import create_module
-from registry.services.versions import prepare_push, publish_version
+from registry.services.pushing import prepare_push
+from registry.services.versions import publish_version
 from spoke.core import tenancy
 from spoke.demo import content, usage
 from spoke.demo.content import Person, Release
@@ -130,9 +131,11 @@ def _release(
     files = tuple(PushedFile(path, text.encode()) for path, text in release.files)
     push = Push(release.version, release.description, files)
     # Announced at the present time: what was announced long ago may have been swept.
-    prepare_push(org_id=org.pk, module_name=release.module, push=push, now=now)
+    checked = prepare_push(org_id=org.pk, module_name=release.module, push=push, now=now)
     with tenancy.organization(org.pk):
-        publish_version(org_id=org.pk, actor=actor, module_name=release.module, push=push, now=at)
+        publish_version(
+            org_id=org.pk, actor=actor, module_name=release.module, checked=checked, now=at
+        )
 
 
 def _usage(org: Organization, start: datetime, now: datetime) -> None:

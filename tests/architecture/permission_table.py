@@ -55,6 +55,9 @@ _ORG = {
         "DELETE": BUILDERS,
     },
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/files/<path:path>": {"GET": READERS},
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/archive": {"GET": READERS},
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/yank": {"POST": BUILDERS},
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/unyank": {"POST": BUILDERS},
     "/orgs/<org:org>/subscription": {
         "GET": TEAM,
         "POST": PAYER,
@@ -104,6 +107,12 @@ PERSON_ROUTES = {
     "POST /me/tokens",
     "DELETE /me/tokens/<id:token_id>",
     "POST /invitations/<invitation:token>/accept",
+    # Open to service tokens too.
+    "GET /modules/<str:org_slug>/<str:name>",
+    "GET /modules/<str:org_slug>/<str:name>/versions",
+    "GET /modules/<str:org_slug>/<str:name>/versions/<str:version>",
+    "GET /modules/<str:org_slug>/<str:name>/versions/<str:version>/archive",
+    "GET /modules/<str:org_slug>/<str:name>/versions/<str:version>/files/<path:path>",
 }
 # Open to everybody; limited by address or cacheable.
 PUBLIC_ROUTES = {

@@ -37,7 +37,14 @@ def test_every_model_has_a_list_and_a_page(staff, cast, model):
 
 
 # Shown inside the page of what they belong to.
-INLINE_ONLY = {"planlimit", "planprice", "plancharge", "periodusage", "versionfile"}
+INLINE_ONLY = {
+    "planlimit",
+    "planprice",
+    "plancharge",
+    "periodusage",
+    "versionfile",
+    "versiondependency",
+}
 
 
 def test_every_model_that_is_not_registered_is_shown_inside_another():

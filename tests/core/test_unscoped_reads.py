@@ -64,15 +64,21 @@ def fill(cast, api, who: str, org) -> None:
     url, mark = f"/orgs/{org.name}", f"{org.name}-only"
     colleague = UserFactory(email=f"{mark}@example.com")
     MembershipFactory(org=org, user=colleague, role="admin")
-    version = {"version": "1.0.0", "files": [{"path": f"{mark}.proto", "content": mark}]}
+    files = [{"path": f"{mark}.proto", "content": f"// {mark}"}]
+    version: dict[str, object] = {"version": "1.0.0", "files": files}
+    base = {"version": "1.0.0", "files": [{"path": "base.proto", "content": ""}]}
+    version["dependencies"] = [f"{mark}-base@1.0.0"]
     for sender, path, body in (
         (client, "/modules", {"name": mark}),
+        (client, "/modules", {"name": f"{mark}-base"}),
+        (client, f"/modules/{mark}-base/versions", base),
         (client, f"/modules/{mark}/versions", version),
         (client, "/invitations", {"email": f"new-{mark}@example.com", "role": "viewer"}),
         (client, "/tokens", {"name": mark, "scopes": ["read"], "role": "viewer"}),
         (client, "/transfer", {"user_id": colleague.pk}),
     ):
-        response = sender.post(url + path, body, format="json", headers={"Idempotency-Key": path})
+        key = {"Idempotency-Key": f"{path}-{body.get('name')}"}
+        response = sender.post(url + path, body, format="json", headers=key)
         assert response.status_code == 201, (path, response.json())
     override = {"max_modules": 7, "reason": mark}
     assert staff.patch(f"{url}/quotas", override, format="json").status_code == 200
