@@ -84,9 +84,12 @@ def _exit_code(status: int, code: str) -> Exit:
 
 
 def _rows(problem: Mapping[str, Any]) -> list[str]:
-    rows = [field_row(row) for row in problem.get("errors") or [] if isinstance(row, Mapping)]
+    errors = [row for row in problem.get("errors") or [] if isinstance(row, Mapping)]
+    # What the detail says already is not said twice, unless there is a place to it.
+    told = [row for row in errors if row.get("line") or row.get("detail") != problem.get("detail")]
+    rows = [field_row(row) for row in told]
     rows += [change_row(row) for row in problem.get("breaking_changes") or []]
-    named = {"code": "code", "request_id": "request id", "upgrade_url": "more is to be had at"}
+    named = {"code": "code", "request_id": "request id", "upgrade_url": "raise the limit"}
     rows += [f"{label}: {problem[key]}" for key, label in named.items() if problem.get(key)]
     return rows
 

@@ -80,7 +80,7 @@ def test_modules_up_to_the_limit(spoke, login):
     lines = sixth.err.splitlines()
     assert lines[0] == "spoke: The limit is 5 modules; 5 are in use."
     assert lines[1] == "  code: quota_exceeded"
-    assert lines[3].startswith("  more is to be had at: http")
+    assert lines[3].startswith("  raise the limit: http")
     with door():
         assert Module.objects.count() == 5
     rows = spoke("modules").out.splitlines()

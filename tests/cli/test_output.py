@@ -76,6 +76,13 @@ def test_rows_of_errors(row, shown):
     assert field_row(row) == shown
 
 
+def test_what_the_detail_says_is_not_said_twice():
+    row = {"field": "version", "code": "x", "detail": "It exists."}
+    placed = {"field": "files/a.proto", "code": "x", "detail": "It exists.", "line": 1, "column": 2}
+    refused = Refused(409, {"detail": "It exists.", "errors": [row, placed]})
+    assert refused.lines == ["a.proto:1:2: It exists."]
+
+
 def test_a_refusal_says_all_that_helps():
     refused = Refused(
         403,
@@ -93,6 +100,6 @@ def test_a_refusal_says_all_that_helps():
         "a.proto: Gone. (FIELD_REMOVED)",
         "code: quota_exceeded",
         "request id: abc",
-        "more is to be had at: https://spoke.example/orgs/7/subscription",
+        "raise the limit: https://spoke.example/orgs/7/subscription",
     ]
     assert change_row({"rule": "R", "path": "p", "message": "m"}) == "p: m (R)"

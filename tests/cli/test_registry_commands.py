@@ -255,4 +255,4 @@ def test_no_compile_beyond_the_quota(spoke, signed_in, code):
     refused = problem(403, code, upgrade_url="https://spoke.example/up")
     signed_in.on(f"POST {ONE}/compile", refused)
     done = spoke("compile", "payments@1.2.0", "-l", "python")
-    assert (done.code, "more is to be had at: https://spoke.example/up" in done.err) == (5, True)
+    assert (done.code, "raise the limit: https://spoke.example/up" in done.err) == (5, True)

@@ -84,7 +84,7 @@ def compile_(
     The same job again comes from the cache and costs nothing. Ctrl-C ends the waiting, not the job.
     """
     if not language and not job_id:
-        raise UsageProblem("Which language? Name it with --language.")
+        raise UsageProblem("Which language? Name it with --language; --help lists them.")
     place = _version_address(run, reference)
     if job_id:
         answer = run.api.call("GET", f"{place}/compile{address(job_id)}")
@@ -111,7 +111,7 @@ def _version_address(run: Run, text: str) -> str:
     base = f"{address('orgs', org, 'modules', reference.module)}/versions"
     version = reference.version
     if not version or version == LATEST:
-        with looked_for(reference.module, org):
+        with looked_for(reference, org):
             version = run.api.get(f"{base}{address(LATEST)}")["version"]
     return f"{base}{address(version)}"
 

@@ -17,7 +17,7 @@ def readable(run: Run, reference: Reference, read: Callable[[str], T]) -> T:
     """What `read` finds at the module's address; one that is not ours is looked for among the public."""
     org = run.organization(reference.organization)
     own = address("orgs", org, "modules", reference.module)
-    with looked_for(reference.module, org):
+    with looked_for(reference, org):
         try:
             return read(own)
         except Refused as exc:
@@ -28,11 +28,13 @@ def readable(run: Run, reference: Reference, read: Callable[[str], T]) -> T:
 
 
 @contextmanager
-def looked_for(module: str, org: str) -> Iterator[None]:
+def looked_for(reference: Reference, org: str) -> Iterator[None]:
     """Says of what is not found where it was looked for."""
     try:
         yield
     except Refused as exc:
         if exc.status == NOT_FOUND:
-            exc.hint = f"Looked for {org}/{module}, among yours and what is public."
+            version = f"@{reference.version}" if reference.version else ""
+            named = f"{org}/{reference.module}{version}"
+            exc.hint = f"Looked for {named}, among yours and what is public."
         raise

@@ -65,7 +65,7 @@ def push(
             if exc.code == "version_exists" and exc.problem.get("identical") is True:
                 _unchanged(run, named, exc)
                 return
-            _explain(exc, reference.module)
+            _explain(exc, org, reference.module)
             raise
     _report(run, named, files, answer, dry_run)
 
@@ -106,9 +106,11 @@ def _unchanged(run: Run, named: str, exc: Refused) -> None:
     run.out.tell(f"Nothing to do: {named} is published, with the same content.")
 
 
-def _explain(exc: Refused, module: str) -> None:
+def _explain(exc: Refused, org: str, module: str) -> None:
     if exc.status == NOT_FOUND:
-        exc.hint = f"`spoke modules` lists what there is; --create makes {module} if it is missing."
+        exc.hint = (
+            f"`spoke modules` lists what {org} has; --create makes {module} if it is missing."
+        )
     elif exc.code == "version_exists":
         exc.hint = "A version never changes: publish the changes under another number."
 
