@@ -5,7 +5,11 @@ from importlib.metadata import files as files_of
 from pathlib import Path
 
 import pytest
+import requests
 
+from tests.cli.stand_in import HANG_UP, Asked, Reply
+
+PASSED_ON = ("Authorization", "Content-Type", "Idempotency-Key")
 SHOP = """syntax = "proto3";
 package shop.v1;
 import "google/type/money.proto";
@@ -108,3 +112,42 @@ def test_a_public_module_is_pulled_by_outsiders_and_a_private_one_is_not(spoke, 
     assert (refused.code, (home / "none").exists()) == (1, False)
     assert "code: not_found" in refused.err
     assert spoke("push", "acme/open", "1.1.0", shop).code == 1
+
+
+def test_a_push_whose_answer_is_lost_is_published_once(
+    spoke, token, live_server, server, shop, pauses, monkeypatch
+):
+    monkeypatch.setenv("SPOKE_API_URL", server.url)
+    monkeypatch.setenv("SPOKE_TOKEN", token("developer"))
+    (shop / "shop/v1/order.proto").write_text('syntax = "proto3";\nmessage A { string b = 1; }\n')
+    answers: list[requests.Response] = []
+
+    def pass_on(asked: Asked) -> Reply:
+        with requests.Session() as session:
+            url = f"{live_server.url}{asked.path}"
+            kept = {name: asked.headers[name] for name in PASSED_ON if name in asked.headers}
+            headers = {**kept, "Connection": "close"}
+            answers.append(
+                session.request(
+                    asked.method, url, params=asked.query, data=asked.body, headers=headers
+                )
+            )
+        return Reply(answers[-1].status_code, answers[-1].json())
+
+    def lose(asked: Asked) -> Reply:
+        pass_on(asked)
+        return HANG_UP
+
+    for call in ("GET /me", "GET /orgs", "POST /orgs/acme/modules"):
+        server.on(call, pass_on)
+    server.on("POST /orgs/acme/modules/shop/versions", lose, pass_on)
+    assert spoke("modules", "create", "shop").code == 0
+    done = spoke("push", "shop", "1.0.0", shop)
+    assert (done.code, done.err.splitlines()[-1]) == (
+        0,
+        "Published acme/shop 1.0.0: 1 file, 47 B.",
+    )
+    first, second = answers[-2:]
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert second.json()["id"] == first.json()["id"]
