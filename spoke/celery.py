@@ -101,6 +101,11 @@ app.conf.beat_schedule = {
         "task": "registry.tasks.reconcile_usage",
         "schedule": crontab(hour="3", minute="40"),
     },
+    "rescue-compile-jobs": {"task": "registry.tasks.rescue_compile_jobs", "schedule": 30.0},
+    "sweep-artifacts": {
+        "task": "registry.tasks.sweep_artifacts",
+        "schedule": crontab(hour="4", minute="20"),
+    },
     "sweep-orphan-files": {
         "task": "registry.tasks.sweep_orphan_files",
         "schedule": crontab(hour="4", minute="10"),

@@ -91,6 +91,22 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
     "MAX_BODY_BYTES": (int, 1_048_576, "Largest JSON body, in bytes; larger ones get a 413."),
     "MAX_PUSH_BYTES": (int, 33_554_432, "Largest body that pushes a version, in bytes."),
     "MAX_EVENTS_BYTES": (int, 16_777_216, "Largest body that sends usage events, in bytes."),
+    "COMPILE_TIMEOUT_SECONDS": (
+        int,
+        60,
+        "Seconds, by the clock and of CPU, that a compiler may run.",
+    ),
+    "COMPILE_MEMORY_BYTES": (int, 1_073_741_824, "Memory that a compiler may take, in bytes."),
+    "COMPILE_MAX_OUTPUT_BYTES": (
+        int,
+        268_435_456,
+        "Most code that a compile job may generate, in bytes.",
+    ),
+    "COMPILE_ARTIFACT_DAYS": (
+        int,
+        30,
+        "Days after its last use for which the archive of a compile job is kept.",
+    ),
     "USAGE_EVENT_RETENTION_MONTHS": (
         int,
         13,

@@ -200,6 +200,10 @@ METRICS_TOKEN: str = env("METRICS_TOKEN")
 MAX_BODY_BYTES = env("MAX_BODY_BYTES")
 MAX_PUSH_BYTES = env("MAX_PUSH_BYTES")
 MAX_EVENTS_BYTES = env("MAX_EVENTS_BYTES")
+COMPILE_TIMEOUT_SECONDS: int = env("COMPILE_TIMEOUT_SECONDS")
+COMPILE_MEMORY_BYTES: int = env("COMPILE_MEMORY_BYTES")
+COMPILE_MAX_OUTPUT_BYTES: int = env("COMPILE_MAX_OUTPUT_BYTES")
+COMPILE_ARTIFACT_DAYS: int = env("COMPILE_ARTIFACT_DAYS")
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_PUSH_BYTES, MAX_EVENTS_BYTES)
 
 # --- people ---------------------------------------------------------------------------------
@@ -323,6 +327,7 @@ CELERY_TASK_ROUTES = {
     "quotas.mail_tasks.*": {"queue": "email"},
     "quotas.tasks.*": {"queue": "metering"},
     "billing.tasks.*": {"queue": "billing"},
+    "registry.tasks.run_compile_job": {"queue": "compile"},
 }
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_TIMEZONE = "UTC"

@@ -44,13 +44,13 @@ ACCOUNT = OpenApiParameter(
 OWNER_EXAMPLE = {"name": "googleapis", "display_name": "Google APIs"}
 
 
-class OwnerSerializer(serializers.Serializer[Any]):
+class ModuleOwnerSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     display_name = serializers.CharField()
 
 
 class PublicModuleSerializer(serializers.Serializer[Any]):
-    organization = OwnerSerializer(source="org")
+    organization = ModuleOwnerSerializer(source="org")
     name = serializers.CharField()
     description = serializers.CharField()
     versions_count = serializers.IntegerField()

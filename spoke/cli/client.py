@@ -24,6 +24,8 @@ ATTEMPTS = 5
 LONGEST_WAIT = 60.0  # seconds; who is asked to wait longer decides that for themselves
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and between two bytes
 RETRIED = frozenset({429, 502, 503, 504})
+# Refusals that only say that somebody else was there at the same moment.
+RETRIED_CODES = frozenset({"idempotency_key_in_use", "module_changed"})
 CHUNK = 64 * 1024
 PAGE = "200"
 ACCOUNT_HEADER = "X-Spoke-Organization"
@@ -283,7 +285,7 @@ def _failure(response: requests.Response) -> Exception:
         )
     wait = _retry_after(response.headers)
     error = refusal(response, wait)
-    again = response.status_code in RETRIED or error.code == "idempotency_key_in_use"
+    again = response.status_code in RETRIED or error.code in RETRIED_CODES
     if again and (wait is None or wait <= LONGEST_WAIT):
         return Transient(error, wait)
     return error

@@ -55,6 +55,19 @@ _ORG = {
         "DELETE": BUILDERS,
     },
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/files/<path:path>": {"GET": READERS},
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile": {
+        "GET": READERS,
+        "POST": BUILDERS,
+    },
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile/<id:job_id>": {
+        "GET": READERS
+    },
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile/<id:job_id>/cancel": {
+        "POST": BUILDERS
+    },
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile/<id:job_id>/artifact": {
+        "GET": READERS
+    },
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/archive": {"GET": READERS},
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/yank": {"POST": BUILDERS},
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/unyank": {"POST": BUILDERS},

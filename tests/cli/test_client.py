@@ -82,8 +82,9 @@ def test_who_shall_wait_for_long_is_told_instead(server, api, pauses):
     assert (len(server.asked), pauses) == (1, [])
 
 
-def test_a_twin_that_is_still_running_is_waited_for(server, api):
-    server.on("POST /orgs", problem(409, "idempotency_key_in_use"), Reply(201, {"id": 1}))
+@pytest.mark.parametrize("code", ["idempotency_key_in_use", "module_changed"])
+def test_who_is_there_at_the_same_moment_is_waited_for(server, api, code):
+    server.on("POST /orgs", problem(409, code), Reply(201, {"id": 1}))
     assert api.post("/orgs", json={}).body == {"id": 1}
     assert len(set(keys(server))) == 1
 

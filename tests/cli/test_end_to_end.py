@@ -1,6 +1,9 @@
-"""A day with the command line against a real server: real .proto files, checked by the real protoc."""
+"""A day with the command line against a real server: real .proto files, the real compiler."""
 
+import os
 import shutil
+import subprocess
+import sys
 from importlib.metadata import files as files_of
 from pathlib import Path
 
@@ -17,6 +20,13 @@ message Order {
   string id = 1;
   google.type.Money total = 2;
 }
+"""
+USE = """
+from google.type.money_pb2 import Money
+from shop.v1.order_pb2 import Order
+order = Order(id="o-1", total=Money(currency_code="EUR", units=12))
+assert Order.FromString(order.SerializeToString()) == order
+print(order.total.units)
 """
 
 
@@ -47,7 +57,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_from_a_folder_to_a_version_and_back(spoke, login, googleapis, shop, home):
+def test_from_a_folder_to_running_code(spoke, login, googleapis, shop, home):
     login("developer")
     assert len(tree(googleapis)) > 20
     assert spoke("modules", "create", "googleapis", "--public").code == 0
@@ -67,10 +77,22 @@ def test_from_a_folder_to_a_version_and_back(spoke, login, googleapis, shop, hom
     needs = ("--dependency", "googleapis@1.0.0")
     assert spoke("push", "shop", "1.0.0", shop, *needs).code == 0
 
+    done = spoke("compile", "shop", "-l", "python", "-o", "code", "--json")
+    assert (done.code, done.document["job"]["cached"]) == (0, False), done.err
+    assert "shop/v1/order_pb2.py" in done.document["written"]
+    environment = {**os.environ, "PYTHONPATH": str(home / "code")}
+    used = subprocess.run(
+        [sys.executable, "-c", USE], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (used.stdout, used.returncode) == ("12\n", 0), used.stderr
+    again = spoke("compile", "shop@1.0.0", "-l", "python", "-o", "code", "--json")
+    assert (again.document["job"]["cached"], again.document["written"]) == (True, [])
+
     login("owner")
     report = spoke("usage", "--json").document
     assert report["usage"]["modules_count"] == 2
     assert report["usage"]["versions_count"] == 2
+    assert report["usage"]["compile_jobs_count"] == 1
     assert report["upcoming"]["amount_cents"] == 0
 
 
