@@ -79,9 +79,8 @@ def read(path: Path) -> Stored:
     except FileNotFoundError:
         return Stored()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise UsageProblem(
-            f"{path} cannot be read: {exc}", hint="Sign in again, or mend it."
-        ) from exc
+        hint = "`spoke logout` removes it."
+        raise UsageProblem(f"{path} cannot be read: {exc}.", hint=hint) from exc
     except OSError as exc:
         raise UsageProblem(f"{path} cannot be read: {exc.strerror}.") from exc
     names = ("api_url", "token", "organization")

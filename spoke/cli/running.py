@@ -10,7 +10,7 @@ import click
 
 from spoke.cli import config
 from spoke.cli.client import Api, address
-from spoke.cli.errors import CliError, NotSignedIn, UsageProblem
+from spoke.cli.errors import CliError, NotSignedIn, Unreachable, UsageProblem
 from spoke.cli.output import Output
 from spoke.cli.references import check_organization
 
@@ -22,7 +22,7 @@ class Run:
 
     def __init__(self, out: Output, organization: str) -> None:
         self.out = out
-        self._organization = organization
+        self.named_organization = organization
         self._open = ExitStack()
 
     @functools.cached_property
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def _chosen(self) -> str:
-        name = self._organization or self.settings.organization
+        name = self.named_organization or self.settings.organization
         return check_organization(name) if name else ""
 
     def _only_organization(self) -> str:
@@ -74,7 +74,9 @@ class Run:
 
 def identity(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Whose token it is, and the organizations that it can work on, each at least with its name."""
-    me: dict[str, Any] = api.get(address("me"))
+    me = api.get(address("me"))
+    if not isinstance(me, dict) or "kind" not in me:
+        raise Unreachable(f"{api.api_url} does not answer as Spoke does; is this its API?")
     if me["kind"] == "service_token":
         return me, [me["organization"]]
     return me, sorted(api.pages(address("orgs")), key=lambda org: org["name"])

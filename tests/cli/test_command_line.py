@@ -9,7 +9,7 @@ import tomllib
 import click
 import pytest
 
-from spoke.cli import __version__
+from spoke.cli import __version__, config
 from spoke.cli.app import main
 from tests.cli.conftest import TOKEN
 from tests.cli.stand_in import Reply
@@ -117,6 +117,20 @@ def test_a_server_that_is_away_ends_with_4(spoke, home, pauses, monkeypatch):
         }
     }
     assert done.err == "spoke: No answer from http://127.0.0.1:9: Connection refused.\n"
+
+
+def test_another_api_is_not_taken_for_spoke_s(spoke, signed_in):
+    signed_in.on("GET /me", Reply(200, {"login": "octocat"}))
+    done = spoke("login", "--api-url", signed_in.url, "--token", TOKEN)
+    assert (done.code, "does not answer as Spoke does" in done.err) == (4, True)
+    assert not config.config_path().exists()
+
+
+def test_a_damaged_file_of_settings_can_be_removed(spoke, home):
+    path = config.config_path()
+    path.parent.mkdir(parents=True)
+    path.write_text("token = ")
+    assert (spoke("whoami").code, spoke("logout").code, path.exists()) == (2, 0, False)
 
 
 def test_ctrl_c_ends_with_130(server):

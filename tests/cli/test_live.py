@@ -30,6 +30,20 @@ def test_from_login_to_logout(spoke, live_server, token):
     assert again.err == "spoke: You are not signed in.\nSign in with `spoke login`.\n"
 
 
+def test_an_organization_can_be_named_at_login(spoke, live_server, token, committed_cast):
+    with door():
+        OrganizationFactory(name="second", owner=committed_cast.owner)
+    options = ("login", "--api-url", live_server.url, "--token", token("owner"))
+    refused = spoke(*options, "--org", "rival")
+    assert (refused.code, refused.err) == (
+        2,
+        "spoke: You are not in rival.\nYou are in acme, second.\n",
+    )
+    assert not config.config_path().exists()
+    assert spoke(*options, "--org", "second").code == 0
+    assert spoke("whoami", "--json").document["organization"] == "second"
+
+
 def test_a_token_that_is_none_is_not_kept(spoke, live_server, token):
     done = spoke("login", "--api-url", live_server.url, "--token", "spk_" + "x" * 49)
     assert done.code == 3

@@ -25,7 +25,7 @@ ARTIFACT = {"size_bytes": len(CODE), "sha256": hashlib.sha256(CODE).hexdigest(),
 
 def job(status, **more):
     body = {"id": 7, "status": status, "cached": False, "error": None, "log": "", "artifact": None}
-    return {**body, "language": "python", "version": "1.2.0", **more}
+    return {**body, "language": "python", "module": "payments", "version": "1.2.0", **more}
 
 
 DONE = job("succeeded", artifact=ARTIFACT)
@@ -204,7 +204,7 @@ def test_a_job_can_be_left_and_taken_up(spoke, signed_in, home):
     signed_in.on(f"POST {ONE}/compile", Reply(202, job("queued")))
     left = spoke("compile", "payments@1.2.0", "-l", "python", "--no-wait", "--json")
     assert (left.document["id"], (home / "payments-python").exists()) == (7, False)
-    assert "spoke compile payments@1.2.0 --job 7" in left.err
+    assert "spoke compile acme/payments@1.2.0 --job 7" in left.err
     signed_in.on(f"GET {ONE}/compile/7", Reply(200, DONE))
     signed_in.on(f"GET {ONE}/compile/7/artifact", Reply(200, CODE))
     assert spoke("compile", "payments@1.2.0", "--job", 7).code == 0

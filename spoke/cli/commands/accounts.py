@@ -35,9 +35,7 @@ def login(run: Run, api_url: str, token: str) -> None:
     secret = _secret(token)
     me, orgs = identity(run.call(url, secret))
     names = [org["name"] for org in orgs]
-    organization = stored.organization if stored.organization in names else ""
-    if not organization and len(names) == 1:
-        organization = names[0]
+    organization = _chosen(run.named_organization, stored.organization, names)
     path = config.config_path()
     config.write(path, config.Stored(api_url=url, token=secret, organization=organization))
     if run.out.as_json:
@@ -81,6 +79,15 @@ def whoami(run: Run) -> None:
     add(rows, "API", api_url)
     add(rows, "Organization", organization or "none chosen")
     run.out.print(rows)
+
+
+def _chosen(named: str, stored: str, names: list[str]) -> str:
+    """The organization to keep: the one named, the one from before, or the only one."""
+    if named and named not in names:
+        raise UsageProblem(f"You are not in {named}.", hint=f"You are in {', '.join(names[:10])}.")
+    if named or stored in names:
+        return named or stored
+    return names[0] if len(names) == 1 else ""
 
 
 def _ask_url() -> str:

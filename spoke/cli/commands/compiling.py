@@ -12,7 +12,7 @@ from spoke.cli.client import Answer, address
 from spoke.cli.commands.places import looked_for
 from spoke.cli.errors import CliError, Exit, Unreachable, UsageProblem
 from spoke.cli.output import counted
-from spoke.cli.references import LATEST, parse
+from spoke.cli.references import LATEST, Reference, parse
 from spoke.cli.running import Run, standard
 from spoke.cli.unpacking import UnsafeArchive, sha256, unpack
 
@@ -85,7 +85,8 @@ def compile_(
     """
     if not language and not job_id:
         raise UsageProblem("Which language? Name it with --language; --help lists them.")
-    place = _version_address(run, reference)
+    org = run.organization(parse(reference).organization)
+    place = _version_address(run, org, parse(reference))
     if job_id:
         answer = run.api.call("GET", f"{place}/compile{address(job_id)}")
     else:
@@ -95,19 +96,17 @@ def compile_(
     if no_wait:
         if run.out.as_json:
             run.out.document(job)
-        run.out.tell(f"Job {job['id']} is {job['status']}. {_later(reference, job)}")
+        run.out.tell(f"Job {job['id']} is {job['status']}. {_later(org, job)}")
         return
-    job = _wait(run, f"{place}/compile{address(str(job['id']))}", answer, timeout, reference)
+    place = f"{place}/compile{address(str(job['id']))}"
+    job = _wait(run, place, answer, timeout, _later(org, job))
     if job["status"] != "succeeded":
         raise JobFailed(job)
-    into = output or Path(f"{parse(reference).module}-{job['language']}")
-    _fetch(run, f"{place}/compile{address(str(job['id']))}", job, into, force)
+    _fetch(run, place, job, output or Path(f"{job['module']}-{job['language']}"), force)
 
 
-def _version_address(run: Run, text: str) -> str:
+def _version_address(run: Run, org: str, reference: Reference) -> str:
     """The address of the version; `latest` is resolved once, so that all calls mean the same."""
-    reference = parse(text)
-    org = run.organization(reference.organization)
     base = f"{address('orgs', org, 'modules', reference.module)}/versions"
     version = reference.version
     if not version or version == LATEST:
@@ -116,11 +115,12 @@ def _version_address(run: Run, text: str) -> str:
     return f"{base}{address(version)}"
 
 
-def _later(reference: str, job: dict[str, Any]) -> str:
-    return f"`spoke compile {reference} --job {job['id']}` fetches what it makes."
+def _later(org: str, job: dict[str, Any]) -> str:
+    named = f"{org}/{job['module']}@{job['version']}"
+    return f"`spoke compile {named} --job {job['id']}` fetches what it makes."
 
 
-def _wait(run: Run, place: str, first: Answer, timeout: int, reference: str) -> dict[str, Any]:
+def _wait(run: Run, place: str, first: Answer, timeout: int, later: str) -> dict[str, Any]:
     """The job in its final state; Retry-After says when to look, and else we look ever more rarely."""
     with run.out.waiting(f"Job {first.body['id']}: {first.body['status']}") as meter:
         pending = [first]
@@ -141,10 +141,10 @@ def _wait(run: Run, place: str, first: Answer, timeout: int, reference: str) -> 
         except tenacity.RetryError as exc:
             raise Unreachable(
                 f"The job did not end within {timeout} s; it goes on.",
-                hint=_later(reference, first.body),
+                hint=later,
             ) from exc
         except KeyboardInterrupt:
-            run.out.insist(f"The job goes on. {_later(reference, first.body)}")
+            run.out.insist(f"The job goes on. {later}")
             raise
     return job
 
