@@ -111,7 +111,8 @@ def _checked(entries: Iterable[tuple[str, bytes | Problem]]) -> list[Entry]:
             break
     if not problems:
         clashes = set_problems([file.path for file in files])
-        problems = [(printable(files[at].path), clashes[at]) for at in sorted(clashes)][:MAX_NAMED]
+        named = sorted(clashes)[:MAX_NAMED]
+        problems += [(printable(files[at].path), clashes[at]) for at in named]
     if problems:
         raise ArchiveRefused(problems)
     return files

@@ -6,7 +6,7 @@ was generated before does not fit any more. Removing a field or an enum value br
 its number and its name are reserved from then on. docs/registry.md lists the rules.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,9 +180,9 @@ def _reserved_changes(
         text = f'The name "{name}" is not reserved any more.'
         yield BreakingChange(element.path, element.name, "reserved_name_removed", text)
     offered = [(part.start, part.end) for part in new.extension_range]
-    for part in old.extension_range:
-        if not _covered(part.start, part.end, offered):
-            text = f"Numbers {part.start} to {part.end - 1} are not open to extensions any more."
+    for room in old.extension_range:
+        if not _covered(room.start, room.end, offered):
+            text = f"Numbers {room.start} to {room.end - 1} are not open to extensions any more."
             yield BreakingChange(element.path, element.name, "extension_range_removed", text)
 
 
@@ -324,4 +324,8 @@ def _streaming(method: MethodDescriptorProto) -> str:
     return f"{client} to {server}"
 
 
-_KINDS = {"message": _compare_messages, "enum": _compare_enums, "service": _compare_services}
+_KINDS: dict[str, Callable[..., Iterator[BreakingChange]]] = {
+    "message": _compare_messages,
+    "enum": _compare_enums,
+    "service": _compare_services,
+}

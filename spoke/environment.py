@@ -81,6 +81,13 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
     "MAIL_DIR": (str, str(BASE_DIR / ".local" / "mail"), "Folder of `filemail://`."),
     "DEFAULT_FROM_EMAIL": (str, "Spoke <noreply@spoke.example>", "The sender of every e-mail."),
     "STORAGE_DIR": (str, str(BASE_DIR / ".local" / "files"), "Folder that holds the pushed files."),
+    "STORAGE_S3_BUCKET": (
+        str,
+        "",
+        "Bucket that holds the pushed files instead; credentials come the way of AWS' tools.",
+    ),
+    "STORAGE_S3_ENDPOINT": (str, "", "Address of what speaks like S3. Unset: Amazon's."),
+    "STORAGE_S3_REGION": (str, "", "Region of the bucket."),
     "LOG_FORMAT": (str, "console", "`console` or `json`."),
     "LOG_LEVEL": (str, "INFO", "The lowest level logged."),
     "METRICS_TOKEN": (

@@ -183,6 +183,15 @@ CACHES = {
 }
 STORAGES = {
     "default": {
+        "BACKEND": "registry.object_storage.ObjectStorage",
+        "OPTIONS": {
+            "bucket": env("STORAGE_S3_BUCKET"),
+            "endpoint": env("STORAGE_S3_ENDPOINT"),
+            "region": env("STORAGE_S3_REGION"),
+        },
+    }
+    if env("STORAGE_S3_BUCKET")
+    else {
         "BACKEND": "registry.storage.AtomicFileSystemStorage",
         "OPTIONS": {"location": env("STORAGE_DIR")},
     },

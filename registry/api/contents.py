@@ -1,10 +1,9 @@
 """The content of versions: files byte for byte, and whole versions as archives."""
 
-import tempfile
+import io
 from typing import Any
 
-from django.http import FileResponse, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
 from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -29,7 +28,6 @@ ARCHIVE_ANSWERS = {
     (200, "application/zip"): OpenApiTypes.BINARY,
 }
 MEDIA_TYPES = {TAR_GZ: "application/gzip", "zip": "application/zip"}
-IN_MEMORY = 1024 * 1024
 
 
 class AnyAccepted(BaseContentNegotiation):
@@ -53,24 +51,17 @@ def file_response(file: VersionFile) -> HttpResponse:
     return response
 
 
-def archive_response(version: Version, name: str, kind: str) -> HttpResponseBase:
-    """A version as an archive, made in a temporary file that goes with the answer."""
-    out = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - the answer closes it
-    try:
-        write_archive(version=version, kind=kind, out=out)
-        size = out.tell()
-        out.seek(0)
-    except BaseException:
-        out.close()
-        raise
-    response = FileResponse(out, content_type=MEDIA_TYPES[kind])
-    response.headers["Content-Length"] = str(size)
+def archive_response(version: Version, name: str, kind: str) -> HttpResponse:
+    """A version as an archive. Not streamed: a version is bounded, and a failure is still a 503."""
+    out = io.BytesIO()
+    write_archive(version=version, kind=kind, out=out)
+    response = HttpResponse(out.getvalue(), content_type=MEDIA_TYPES[kind])
     response.headers["ETag"] = f'"version-{version.pk}-{kind}"'
     _as_download(response, f"{name}-{version.version}.{kind}", attachment=True)
     return response
 
 
-def _as_download(response: HttpResponseBase, filename: str, *, attachment: bool) -> None:
+def _as_download(response: HttpResponse, filename: str, *, attachment: bool) -> None:
     response.headers["X-Content-Type-Options"] = "nosniff"
     disposition = content_disposition_header(as_attachment=attachment, filename=filename)
     response.headers["Content-Disposition"] = disposition or "inline"
@@ -110,7 +101,7 @@ class VersionArchiveViewSet(OrgScopedViewSet):
         parameters=[VERSION_PARAMETER, ArchiveQuerySerializer],
         responses=ARCHIVE_ANSWERS,
     )
-    def retrieve(self, request: Request, org: str, name: str, version: str) -> HttpResponseBase:
+    def retrieve(self, request: Request, org: str, name: str, version: str) -> HttpResponse:
         kind = self.valid(ArchiveQuerySerializer, request.query_params).get("format", TAR_GZ)
         found = versions.find_version(org_id=self.org.pk, module_name=name, version=version)
         return archive_response(found, name, kind)

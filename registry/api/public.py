@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -44,13 +43,13 @@ ACCOUNT = OpenApiParameter(
 OWNER_EXAMPLE = {"name": "googleapis", "display_name": "Google APIs"}
 
 
-class ModuleOwnerSerializer(serializers.Serializer[Any]):
+class SharingOrganizationSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     display_name = serializers.CharField()
 
 
 class PublicModuleSerializer(serializers.Serializer[Any]):
-    organization = ModuleOwnerSerializer(source="org")
+    organization = SharingOrganizationSerializer(source="org")
     name = serializers.CharField()
     description = serializers.CharField()
     versions_count = serializers.IntegerField()
@@ -187,9 +186,7 @@ class PublicArchiveViewSet(SharedViewSet):
         parameters=[ACCOUNT, VERSION_PARAMETER, ArchiveQuerySerializer],
         responses=ARCHIVE_ANSWERS,
     )
-    def retrieve(
-        self, request: Request, org_slug: str, name: str, version: str
-    ) -> HttpResponseBase:
+    def retrieve(self, request: Request, org_slug: str, name: str, version: str) -> HttpResponse:
         kind = self.valid(ArchiveQuerySerializer, request.query_params).get("format", TAR_GZ)
         found = public.find_public_version(org=org_slug, name=name, version=version)
         return archive_response(found, name, kind)

@@ -223,10 +223,10 @@ class PushSerializer(StrictSerializer):
                 reference = parse_reference(text)
             except InvalidReference as exc:
                 fault = serializers.ErrorDetail(str(exc), "invalid_dependency")
-                raise serializers.ValidationError({index: [fault]}) from exc
+                raise serializers.ValidationError({str(index): [fault]}) from exc
             if reference in references:
                 fault = serializers.ErrorDetail(f"{text} appears twice.", "duplicate_dependency")
-                raise serializers.ValidationError({index: [fault]})
+                raise serializers.ValidationError({str(index): [fault]})
             references.append(reference)
         return references
 

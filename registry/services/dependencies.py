@@ -98,7 +98,7 @@ def _of_others(module: Module, reference: Reference) -> Version | None:
         org_id=module.org_id, reference=str(reference), target__isnull=False
     )
     target = kept.values_list("target_id", flat=True).first()
-    return Version.objects.filter(pk=target).first()
+    return None if target is None else Version.objects.filter(pk=target).first()
 
 
 def _with_indirect(direct: list[Dependency]) -> list[Dependency]:

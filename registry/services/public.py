@@ -4,6 +4,8 @@ For a scope with `shared` (docs/adr/0019). An organization that is closed shows 
 public is not told from what is not there.
 """
 
+import re
+
 from django.db.models import Q
 
 from orgs.models import OrganizationStatus
@@ -14,13 +16,14 @@ from registry.services.versions import choose_version
 from spoke.core import tenancy
 from spoke.core.errors import NotFound
 
+ORG = re.compile(r"[a-z][a-z0-9-]*")
 MISSING = "There is no such public module."
 
 
 def find_public_module(*, org: str, name: str) -> Module:
     """The public module of this owner and name, with its summary and owner. Raises NotFound."""
     found = None
-    if NAME.fullmatch(name):
+    if NAME.fullmatch(name) and ORG.fullmatch(org):
         public = Module.objects.filter(is_public=True, org__name=org, name=name)
         open_ones = public.exclude(org__status=OrganizationStatus.CLOSED)
         found = open_ones.with_summary().select_related("org").first()
@@ -42,7 +45,8 @@ def find_public_version(*, org: str, name: str, version: str) -> Version:
     try:
         versions = public_versions(org=org, name=name)
     except NotFound:
-        kept = _kept(f"{org}/{name}@{version}")
+        asked = f"{org}/{name}@{version}"
+        kept = _kept(asked) if asked.isprintable() else None
         if kept is None:
             raise
         return kept
@@ -53,8 +57,8 @@ def _kept(reference: str) -> Version | None:
     rows = VersionDependency.objects.filter(
         ~Q(target=None), org_id=tenancy.current().org_id, reference=reference
     )
-    target = rows.values_list("target_id", flat=True).first() if "\x00" not in reference else None
-    return Version.objects.filter(pk=target).first()
+    target = rows.values_list("target_id", flat=True).first()
+    return None if target is None else Version.objects.filter(pk=target).first()
 
 
 def find_public_file(*, org: str, name: str, version: str, path: str) -> VersionFile:

@@ -11,7 +11,7 @@ from quotas.resources import Resource
 from quotas.services.reservations import reserve
 from registry import storage
 from registry.files import Push
-from registry.models import Module, Version
+from registry.models import BreakingPolicy, Module, Version
 from registry.services.contents import announce_contents, unheld_bytes
 from registry.services.dependencies import Dependency, SourceFile, resolve, source_files
 from registry.services.modules import find_module
@@ -48,6 +48,8 @@ def _surroundings(
 ) -> tuple[list[Dependency], list[SourceFile], Version | None]:
     needed = resolve(module=module, references=push.dependencies)
     sources = source_files(org_id=module.org_id, versions=[one.version for one in needed])
+    if module.breaking_policy == BreakingPolicy.IGNORE:
+        return needed, sources, None
     return needed, sources, find_baseline(module=module, version=push.version)
 
 

@@ -193,7 +193,7 @@ def fail_inside(made):
 
 
 def test_folder_goes_with_its_block():
-    made = []
+    made: list[Path] = []
     with pytest.raises(RuntimeError):
         fail_inside(made)
     assert not made[0].exists()
