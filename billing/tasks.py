@@ -12,6 +12,7 @@ from billing.services import (
     inbox,
     invoicing,
     reconciliation,
+    set_close,
     stripe_credit_notes,
     stripe_details,
     stripe_invoices,
@@ -19,6 +20,9 @@ from billing.services import (
 )
 from billing.stripe import client
 from spoke.core import tenancy
+
+# Invoices that are written in one transaction.
+BATCH = 5_000
 
 
 @shared_task
@@ -39,11 +43,19 @@ def turn_subscription(org_id: int) -> bool:
 
 @shared_task
 def draft_due_invoices() -> int:
-    """Starts a task for each ended period that wants an invoice; returns how many."""
-    due = invoicing.due_for_draft(now=timezone.now())
+    """Drafts a batch of the ended periods that want an invoice, and starts another for the rest.
+
+    What does not fit a batch has a task of its own. Returns how many periods that was.
+    """
+    now = timezone.now()
+    drafted = set_close.draft_invoices(now=now, most=BATCH)
+    if drafted == BATCH:
+        draft_due_invoices.delay()
+        return drafted
+    due = invoicing.due_for_draft(now=now)
     for org_id, start in due:
         draft_invoice.delay(org_id, start.isoformat())
-    return len(due)
+    return drafted + len(due)
 
 
 @shared_task
@@ -60,11 +72,20 @@ def draft_invoice(org_id: int, period_start: str) -> int | None:
 
 @shared_task
 def finalize_due_invoices() -> int:
-    """Starts a task for each draft whose period is closed; returns how many."""
+    """Gives out a batch of the invoices whose period is closed, and starts another for the rest.
+
+    What does not fit a batch has a task of its own. Returns how many periods that was.
+    """
+    written = set_close.finalize_invoices(now=timezone.now(), most=BATCH)
+    if written and client.configured():
+        push_due_invoices.delay()
+    if written == BATCH:
+        finalize_due_invoices.delay()
+        return written
     due = invoicing.due_for_number()
     for org_id, invoice_id in due:
         finalize_invoice.delay(org_id, invoice_id)
-    return len(due)
+    return written + len(due)
 
 
 @shared_task

@@ -54,7 +54,7 @@ NOTE = OpenApiExample(
         "tax_cents": 190,
         "currency": "usd",
         "status": "settled",
-        "source": "spoke",
+        "origin": "spoke",
         "created_at": "2026-11-20T11:00:00Z",
         "settled_at": "2026-11-20T11:00:03Z",
     },
@@ -133,7 +133,9 @@ class NoteSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(
         choices=NoteStatus.choices, help_text="`issued`: the money is under way."
     )
-    source = serializers.ChoiceField(choices=NoteSource.choices)
+    origin = serializers.ChoiceField(
+        choices=NoteSource.choices, source="source", help_text="Who wrote it."
+    )
     created_at = serializers.DateTimeField()
     settled_at = serializers.DateTimeField(allow_null=True)
 
@@ -142,7 +144,7 @@ class CreditViewSet(OrgScopedViewSet):
     """What an organization has to its credit."""
 
     queryset = Credit.objects.none()
-    permissions = {"list": Permission.BILLING_READ, "grant": Permission.BILLING_MANAGE}
+    permissions = {"list": Permission.BILLING_READ, "give": Permission.BILLING_MANAGE}
     list_ordering = ("-created_at", "-id")
 
     @extend_schema(
@@ -164,7 +166,7 @@ class CreditViewSet(OrgScopedViewSet):
         responses={201: CreditSerializer},
         examples=[GRANT, CREDIT],
     )
-    def grant(self, request: Request, org: str) -> Response:
+    def give(self, request: Request, org: str) -> Response:
         sent = self.valid(CreditInput, request.data)
         credit = grant_credit(
             org_id=self.org.pk,

@@ -39,7 +39,7 @@ _INVOICES: dict[str, Actions] = {
     "invoices/<id:invoice_id>/pdf": {"get": "pdf"},
     "invoices/<id:invoice_id>/html": {"get": "page"},
 }
-_CREDITS: dict[str, Actions] = {"credits": {"get": "list", "post": "grant"}}
+_CREDITS: dict[str, Actions] = {"credits": {"get": "list", "post": "give"}}
 _NOTES: dict[str, Actions] = {
     "invoices/<id:invoice_id>/credit-notes": {"get": "list", "post": "issue"},
     "invoices/<id:invoice_id>/credit-notes/<id:note_id>/pdf": {"get": "pdf"},

@@ -38,6 +38,7 @@ class LineKind(models.TextChoices):
     OVERAGE = "overage"
     CREDIT = "credit"
     TAX = "tax"
+    ROUNDING = "rounding"
 
 
 class InvoiceSource(models.TextChoices):
@@ -185,7 +186,8 @@ class InvoiceLine(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    invoice = models.ForeignKey(Invoice, models.CASCADE, related_name="lines")
+    # Found by the unique constraint's index.
+    invoice = models.ForeignKey(Invoice, models.CASCADE, related_name="lines", db_index=False)
     position = models.PositiveSmallIntegerField()
     kind = models.CharField(max_length=16, choices=LineKind.choices)
     description = models.CharField(max_length=255)

@@ -17,6 +17,7 @@ from billing.services.customers import (
     ensure_customer,
     organization_of,
 )
+from billing.services.lines import ROUNDED_FOR_CARDS
 from billing.services.stripe_details import push_details, stripe_rates
 from billing.services.stripe_subscriptions import apply_subscription
 from billing.stripe import gateway
@@ -28,8 +29,17 @@ from orgs.models import OrganizationStatus
 from orgs.services.organizations import lock_organization
 from quotas.models import Plan, PlanPrice
 from spoke.core import tenancy
-from spoke.core.errors import Conflict, DomainError, NotFound, ServiceUnavailable
+from spoke.core.errors import (
+    Conflict,
+    DomainError,
+    InvalidInput,
+    NotFound,
+    ServiceUnavailable,
+)
 from spoke.core.locks import held
+
+# Stripe counts these in other units than ISO 4217, or does not take them (its list of currencies).
+NOT_BY_CARD = frozenset(["isk", "ugx", "mga", "iqd", "lyd", "clf", "uyi", "uyw"])
 
 
 @dataclass(frozen=True)
@@ -144,8 +154,10 @@ def _made(
 
 
 def price_row(plan: Plan, interval: str, currency: str) -> PlanPrice:
-    """The row of a plan's base price. Raises InvalidInput for one that has none."""
-    subscriptions.price_of(plan, interval, currency)
+    """The row of a plan's base price. Raises InvalidInput where none is, or no card pays it."""
+    price = subscriptions.price_of(plan, interval, currency)
+    if currency in NOT_BY_CARD or price % ROUNDED_FOR_CARDS.get(currency, 1):
+        raise InvalidInput(f"This price in {currency} is not collected by card.", field="currency")
     rows = PlanPrice.objects.select_related("plan")
     return rows.get(plan=plan, interval=interval, currency=currency)
 

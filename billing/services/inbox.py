@@ -180,6 +180,12 @@ def _refunded(about: dict[str, Any], now: datetime) -> None:
         _refresh_notes(invoice, _customer_id(about), now)
 
 
+def _refund(about: dict[str, Any], now: datetime) -> None:
+    invoice = adjustments.invoice_of_charge(about["charge"]) if about.get("charge") else None
+    if invoice is not None:
+        _refresh_notes(invoice, gateway.get_invoice(invoice).customer, now)
+
+
 def _refresh_notes(invoice: str, customer: str, now: datetime) -> None:
     # The invoice first: there may be no copy of it yet.
     stripe_invoices.refresh(invoice=invoice, customer=customer, now=now)
@@ -217,6 +223,7 @@ HANDLERS: dict[str, Handler] = {
     "payment_method.": _payment_method,
     "charge.refunded": _refunded,
     "credit_note.": _credit_note,
+    "refund.": _refund,
     "invoice.": _invoice,
     "invoice.upcoming": _nothing,
     "invoice.deleted": _invoice_deleted,

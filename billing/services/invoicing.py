@@ -104,8 +104,10 @@ def _drafted(
 
 def _full_bill(period: UsagePeriod, now: datetime) -> FullBill | None:
     bill = bill_of(period=period, now=now)
+    if bill is None:
+        return None
     over = Period(period.start, period.end)
-    return bill and completed(bill=bill, org_id=period.org_id, over=over)
+    return completed(bill=bill, org_id=period.org_id, over=over)
 
 
 def _write_draft(

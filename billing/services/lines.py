@@ -21,6 +21,8 @@ from spoke.core.periods import Interval, Period, period_containing
 
 # Of who has no subscription: staff gave them a plan, and its overage is billed.
 DEFAULT_CURRENCY = "usd"
+# Cards are charged these in tens of their minor units (Stripe's "three-decimal currencies").
+ROUNDED_FOR_CARDS = dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10)
 TITLE_LENGTH = 255
 TITLES = {
     Resource.MODULES: "Modules",
@@ -54,6 +56,8 @@ class Bill:
 
     currency: str
     lines: list[Line]
+    # What is collected is a multiple of so many minor units.
+    step: int = 1
 
     @property
     def total_minor(self) -> int:
@@ -79,7 +83,8 @@ def bill_of(*, period: UsagePeriod, now: datetime) -> Bill | None:
     lines = list(_base_lines(subscription, terms, over)) if subscription and by_hand else []
     spend = spend_of(period=period, plan=terms[-1].plan, currency=currency, now=now)
     lines += [_overage(line, over) for line in spend.lines if line.amount_minor]
-    return Bill(currency, lines)
+    by_card = subscription is not None and not by_hand
+    return Bill(currency, lines, ROUNDED_FOR_CARDS.get(currency, 1) if by_card else 1)
 
 
 def _subscription_of(period: UsagePeriod) -> Subscription | None:

@@ -24,6 +24,7 @@ from billing.services.customers import apply_card
 from billing.stripe import adjustments, gateway
 from orgs.models import Organization, OrganizationStatus
 from spoke.core import tenancy
+from spoke.core.errors import InvalidInput
 
 logger = structlog.get_logger(__name__)
 # A request that takes longer than this has died.
@@ -74,7 +75,6 @@ def compare(*, org_id: int, now: datetime) -> int:
             by_card.refresh(subscription=state.id, customer=customer, now=now)
             for state in reversed(gateway.subscriptions_of(customer))
         ),
-        "tax": int(stripe_details.sync_subscription_tax(org_id=org_id, now=now)),
         "invoice": sum(
             stripe_invoices.refresh(invoice=state.id, customer=customer, now=now)
             for state in reversed(gateway.invoices_of(customer, since=now - INVOICES))
@@ -84,11 +84,21 @@ def compare(*, org_id: int, now: datetime) -> int:
             for invoice in sorted(adjustments.corrected_invoices(customer, since=now - INVOICES))
         ),
     }
+    differences["tax"] = _compare_tax(org_id, now)
     for kind, count in differences.items():
         if count:
             REPAIRED.labels(kind).inc(count)
             logger.warning("stripe.difference", org_id=org_id, kind=kind, count=count)
     return sum(differences.values())
+
+
+def _compare_tax(org_id: int, now: datetime) -> int:
+    try:
+        return int(stripe_details.sync_subscription_tax(org_id=org_id, now=now))
+    except InvalidInput as error:
+        # Without an address, say, Stripe Tax cannot be; the rest is compared all the same.
+        logger.warning("stripe.tax_refused", org_id=org_id, cause=error.detail)
+        return 0
 
 
 def _compare_cards(org_id: int, customer: str, known: set[str], now: datetime) -> int:

@@ -15,7 +15,7 @@ from billing.stripe import adjustments, gateway
 from billing.stripe.adjustments import Split
 from billing.stripe.translate import InvoiceState, NoteState, RefundState
 from spoke.core import tenancy
-from spoke.core.errors import DomainError
+from spoke.core.errors import Conflict, DomainError
 from spoke.core.locks import held
 
 logger = structlog.get_logger(__name__)
@@ -52,7 +52,8 @@ def push_note(*, org_id: int, note_id: int, now: datetime) -> str | None:
 def push_reductions(*, org_id: int, invoice_id: int, now: datetime) -> bool:
     """What was taken off an open invoice is taken off at Stripe; says whether it was not yet.
 
-    The caller holds the lock of the invoice.
+    The caller holds the lock of the invoice. Raises Conflict where Stripe has not done all of it: who
+    collects the invoice then would take too much.
     """
     with tenancy.organization(org_id):
         rows = CreditNote.objects.filter(
@@ -61,6 +62,9 @@ def push_reductions(*, org_id: int, invoice_id: int, now: datetime) -> bool:
         waiting = list(rows.order_by("pk").values_list("pk", flat=True))
     for note_id in waiting:
         _push(org_id, note_id, now)
+    with tenancy.organization(org_id):
+        if rows.exists():
+            raise Conflict("A reduction is not at Stripe yet.", code="credit_note_status")
     return bool(waiting)
 
 
@@ -109,6 +113,9 @@ def _split(note: CreditNote, state: InvoiceState) -> Split:
     What was to be taken off an open invoice that was paid meanwhile is money too.
     """
     if state.status != "paid":
+        if note.kind != NoteKind.REDUCTION:
+            # It was paid to us, which Stripe is told with the invoice.
+            raise Conflict("At Stripe the invoice is not paid yet.", code="credit_note_status")
         return Split()
     if note.kind == NoteKind.CREDIT:
         return Split(credit=note.amount_minor)
@@ -149,6 +156,8 @@ def _apply(
     gone = [state.id for state in refunds if state.failed or state.id in of_notes]
     gone += [state.id for state in notes if state.void]
     changed = sum(_void(known.get(name), now) for name in gone)
+    failed = {state.id for state in refunds if state.failed}
+    changed += sum(_refund_failed(known.get(state.id)) for state in notes if state.refunds & failed)
     for state in notes:
         ours = state.metadata.get(adjustments.NOTE, "")
         if state.id in known or state.void:
@@ -175,6 +184,17 @@ def _void(row: CreditNote | None, now: datetime) -> bool:
     if row is None or row.status == NoteStatus.VOID:
         return False
     credit_notes.void_note(org_id=row.org_id, note_id=row.pk, actor=STRIPE, now=now)
+    return True
+
+
+def _refund_failed(row: CreditNote | None) -> bool:
+    """The bank took no refund: staff pay it out. What they did already stays."""
+    if row is None or row.status != NoteStatus.SETTLED or row.settled_by != STRIPE.label:
+        return False
+    row.status, row.settled_at, row.settled_by = NoteStatus.ISSUED, None, ""
+    row.push_error = "The refund failed: pay it out another way."
+    row.save(update_fields=["status", "settled_at", "settled_by", "push_error"])
+    logger.error("stripe.refund_failed", note=row.number)
     return True
 
 

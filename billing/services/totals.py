@@ -12,7 +12,7 @@ from billing.models import LineKind
 from billing.services.credits import Usable, usable_credits
 from billing.services.lines import Bill, Line
 from billing.services.taxes import tax_at
-from billing.tax import tax_minor
+from billing.tax import Tax, tax_minor
 from spoke.core.money import exponent_of
 from spoke.core.periods import Period
 
@@ -40,10 +40,12 @@ def completed(*, bill: Bill, org_id: int, over: Period) -> FullBill:
     taxed = 0
     if tax.name and subtotal:
         taxed = tax_minor(subtotal, tax.percentage, bill.currency)
-        title = f"{tax.name} {tax.percentage.normalize():f}%"
-        lines.append(_line(LineKind.TAX, title, over, taxed, bill.currency))
+        lines.append(_line(LineKind.TAX, tax_title(tax), over, taxed, bill.currency))
     payments = _used([row for row in credits_ if row.paid], subtotal + taxed)
     lines += [_credit_line(row, used, over, bill) for row, used in payments]
+    if rest := _to_step(sum(line.amount_minor for line in lines), bill.step):
+        title = "Rounding to what cards can be charged"
+        lines.append(_line(LineKind.ROUNDING, title, over, rest, bill.currency))
     return FullBill(
         currency=bill.currency,
         lines=lines,
@@ -52,6 +54,16 @@ def completed(*, bill: Bill, org_id: int, over: Period) -> FullBill:
         tax_note=tax.note if subtotal else "",
         used=[(row.id, amount) for row, amount in (*discounts, *payments)],
     )
+
+
+def tax_title(tax: Tax) -> str:
+    """What a line of tax is called; empty where there is none."""
+    return f"{tax.name} {tax.percentage.normalize():f}%" if tax.name else ""
+
+
+def _to_step(minor: int, step: int) -> int:
+    """What an amount that is not negative lacks to the nearest multiple of a step, half up."""
+    return (minor + step // 2) // step * step - minor
 
 
 def _used(credits_: list[Usable], amount: int) -> list[tuple[Usable, int]]:

@@ -216,7 +216,7 @@ def get_invoice(invoice: str) -> InvoiceState:
             for tax in found.taxes
             if tax.rate
         }
-    named = [replace(tax, description=titles.get(tax.rate, "Tax")) for tax in found.taxes]
+    named = [replace(tax, description=titles.get(tax.rate or "", "Tax")) for tax in found.taxes]
     return replace(found, lines=every, taxes=named)
 
 

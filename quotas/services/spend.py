@@ -91,7 +91,7 @@ def _averages(period: UsagePeriod) -> dict[Resource, Decimal]:
             period=period, resource__in=GAUGES, integral__isnull=False
         )
         integrals = {
-            Resource(name): value for name, value in kept.values_list("resource", "integral")
+            Resource(row.resource): row.integral for row in kept if row.integral is not None
         }
     if len(integrals) < len(GAUGES):
         integrals = integrals_over(org_id=period.org_id, period=over) | integrals

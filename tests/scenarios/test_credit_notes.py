@@ -6,9 +6,13 @@ from decimal import Decimal
 import pytest
 
 from billing import tasks
-from billing.models import CreditNote, Invoice, TaxRate
+from billing.models import CreditNote, Invoice, InvoiceStatus, TaxRate
+from billing.services import stripe_invoices
+from billing.services.credit_notes import settle_note
+from billing.services.invoicing import settle_invoice
 from billing.stripe import gateway
 from billing.stripe.client import api
+from orgs.context import SYSTEM
 from spoke.core import tenancy
 from tests.scenarios.test_months import SUBSCRIPTION, subscribe
 from tests.support.stripe_world import utc
@@ -134,13 +138,89 @@ def test_what_is_given_back_in_stripes_dashboard_comes_here(world):
     api().credit_notes.create({"invoice": base.stripe_id, "amount": 1_000, "credit_amount": 1_000})
     world.settle()
     listed = world.client().get(f"/orgs/acme/invoices/{base.pk}/credit-notes").json()["results"]
-    facts = [(row["kind"], row["amount_cents"], row["source"], row["status"]) for row in listed]
+    facts = [(row["kind"], row["amount_cents"], row["origin"], row["status"]) for row in listed]
     assert sorted(facts) == [
         ("credit", 1_000, "stripe", "settled"),
         ("refund", 900, "stripe", "settled"),
     ]
     assert invoice(world, "stripe", 4_900).credited_minor == 1_900
     assert tasks.compare_customer(world.acme) == 0
+
+
+def test_a_refund_that_a_note_claims_later_counts_once(world):
+    subscribe(world)
+    base = invoice(world, "stripe", 4_900)
+    charge = world.fake.store.newest("charge")[0]
+    made = api().refunds.create({"charge": charge["id"], "amount": 900})
+    world.settle()
+    api().credit_notes.create(
+        {"invoice": base.stripe_id, "amount": 900, "refunds": [{"refund": made.id}]}
+    )
+    world.settle()
+    with tenancy.organization(world.acme):
+        notes = CreditNote.objects.order_by("pk").values_list("kind", "status", "amount_minor")
+        assert list(notes) == [("refund", "void", 900), ("refund", "settled", 900)]
+    assert invoice(world, "stripe", 4_900).credited_minor == 900
+
+
+def test_a_refund_that_the_bank_does_not_take_is_paid_out_by_staff(world):
+    subscribe(world)
+    note = issued(world, invoice(world, "stripe", 4_900), kind="refund", amount_cents=900)
+    assert note.status == "settled"
+    world.control.fail_refund(world.fake.store.newest("refund")[0]["id"])
+    world.settle()
+    with tenancy.organization(world.acme):
+        told = CreditNote.objects.get()
+        assert (told.status, told.push_error[:18]) == ("issued", "The refund failed:")
+        settle_note(org_id=world.acme, note_id=told.pk, actor=SYSTEM, now=world.at)
+    assert tasks.compare_customer(world.acme) == 0
+    with tenancy.organization(world.acme):
+        assert CreditNote.objects.get().status == "settled"
+
+
+def test_what_was_paid_outside_of_stripe_goes_back_outside_of_it(world):
+    subscribe(world)
+    world.use(1_234)
+    world.to(utc(4, 4))
+    world.control.fail_card(world.customer())
+    world.to(utc(4, 5) + 3 * HOURS, step=HOURS)
+    overage = invoice(world, "usage", 1_170)
+    with tenancy.organization(world.acme):
+        settle_invoice(
+            org_id=world.acme,
+            invoice_id=overage.pk,
+            status=InvoiceStatus.PAID,
+            actor=SYSTEM,
+            now=world.at + HOURS,
+        )
+    # Stripe hears of the payment after it is asked for the refund: that waits.
+    assert issue(world, overage, kind="refund", amount_cents=170).status_code == 201
+    with tenancy.organization(world.acme):
+        assert CreditNote.objects.get().push_error == "At Stripe the invoice is not paid yet."
+    world.to(world.at + 2 * HOURS, step=HOURS)
+    with tenancy.organization(world.acme):
+        note = CreditNote.objects.get()
+    assert (note.status, note.push_error) == ("issued", "")
+    assert [row["out_of_band_amount"] for row in world.fake.store.of("credit_note").values()] == [
+        170
+    ]
+    assert refunds(world) == []
+
+
+def test_a_reduction_reaches_stripe_before_the_invoice_is_collected(world, monkeypatch):
+    subscribe(world)
+    world.use(1_234)
+    world.to(utc(4, 4))
+    monkeypatch.setattr(stripe_invoices, "due_for_push", list)
+    world.to(utc(4, 5) + 3 * HOURS, step=HOURS)
+    overage = invoice(world, "usage", 1_170)
+    assert (overage.status, overage.stripe_id) == ("open", None)
+    assert issue(world, overage, kind="reduction", amount_cents=170).status_code == 201
+    monkeypatch.undo()
+    world.settle()
+    assert invoice(world, "usage", 1_170).status == "paid"
+    there = next(row for row in world.fake.store.of("invoice").values() if row["total"] == 1_170)
+    assert there["amount_paid"] == 1_000
 
 
 def test_a_note_whose_webhook_was_lost_is_found_at_night(world):

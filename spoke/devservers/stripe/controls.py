@@ -99,6 +99,10 @@ def _dispute(over: Controlled, sent: dict[str, Any]) -> None:
     payments.dispute(over.store, sent["charge"])
 
 
+def _refund(over: Controlled, sent: dict[str, Any]) -> None:
+    payments.fail_refund(over.store, sent["refund"])
+
+
 def _bank(over: Controlled, sent: dict[str, Any]) -> None:
     complete_3ds(over.store, sent["id"], ok=sent["ok"])
 
@@ -120,6 +124,7 @@ CONTROLS: dict[str, Work] = {
     "webhooks": _webhooks,
     "card": _card,
     "dispute": _dispute,
+    "refund": _refund,
     "3ds": _bank,
     "reset": _reset,
     "state": _state,

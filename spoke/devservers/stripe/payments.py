@@ -243,6 +243,17 @@ def refund(store: Store, params: Params) -> Object:
     return made
 
 
+def fail_refund(store: Store, name: str) -> None:
+    """The customer's bank does not take a refund: the money is the seller's again."""
+    made = store.get("refund", name)
+    charge = store.get("charge", made["charge"])
+    made.update(status="failed", failure_reason="expired_or_canceled_card")
+    charge["amount_refunded"] -= made["amount"]
+    charge["refunded"] = False
+    store.emit("refund.updated", made)
+    store.emit("refund.failed", made)
+
+
 def dispute(store: Store, charge_id: str) -> Object:
     """The customer's bank takes a charge back."""
     charge = store.get("charge", charge_id)

@@ -30,7 +30,9 @@ WORK = (
     tasks.turn_due_subscriptions,
     tasks.draft_due_invoices,
     tasks.finalize_due_invoices,
+    tasks.push_due_details,
     tasks.push_due_invoices,
+    tasks.push_due_notes,
     tasks.chase_overdue,
 )
 
