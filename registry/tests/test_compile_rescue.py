@@ -104,15 +104,13 @@ def test_what_the_queue_lost_is_handed_over_again_once(owner, org):
     assert compile_rescue.unheard_jobs(now=later + timedelta(days=1)) == []
 
 
-def test_the_periodic_task_finds_both_and_both_end(committed):
+def test_the_periodic_task_finds_both_and_both_end(committed, monkeypatch):
     owner = committed.client("owner")
     make_module(owner)
     push(owner, "1.0.0", SOURCES)
-    delay, tasks.run_compile_job.delay = tasks.run_compile_job.delay, lambda *args: None
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(tasks.run_compile_job, "delay", lambda *args: None)
         lost, unheard, fresh = (ordered(owner, name) for name in ("python", "cpp", "ruby"))
-    finally:
-        tasks.run_compile_job.delay = delay
     take_up(lost)
     with door():
         old = timezone.now() - timedelta(minutes=5)

@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 import textwrap
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -341,12 +341,14 @@ def test_the_lease_is_renewed_while_the_compiler_runs(owner, org, monkeypatch):
     script = "import time; time.sleep(1.5)"
     fake_protoc(monkeypatch, script)
     job = ordered(owner)
-    seen = []
+    seen: list[datetime] = []
     renew = compile_running.Lease.renew
 
     def noting(lease):
         renew(lease)
-        seen.append(job_row(job).lease_until)
+        until = job_row(job).lease_until
+        assert until is not None
+        seen.append(until)
 
     monkeypatch.setattr(compile_running.Lease, "renew", noting)
     run(job)

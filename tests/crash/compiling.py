@@ -51,7 +51,7 @@ from orgs.models import User
 from quotas.resources import Resource
 from quotas.services.limits import set_overrides
 from registry.files import Push, PushedFile
-from registry.services import modules, versions
+from registry.services import modules, pushing, versions
 from spoke.core import tenancy
 from tests.factories import OrganizationFactory
 call_command("migrate", verbosity=0)
@@ -77,10 +77,10 @@ for number in range(2):
         text = f'syntax = "proto3"; message V{number}_{patch} {{}}'
         own = [PushedFile("v.proto", text.encode()), PushedFile("bad.proto", BAD.encode())]
         push = Push(f"1.0.{patch}", "", (*real, *own))
-        versions.prepare_push(org_id=org.pk, module_name="m", push=push, now=now)
+        checked = pushing.prepare_push(org_id=org.pk, module_name="m", push=push, now=now)
         with tenancy.organization(org.pk):
             versions.publish_version(
-                org_id=org.pk, actor=SYSTEM, module_name="m", push=push, now=now
+                org_id=org.pk, actor=SYSTEM, module_name="m", checked=checked, now=now
             )
     print(org.pk)
 """
@@ -173,7 +173,7 @@ class Workshop:
         assert row is not None
         return int(row[0])
 
-    def strays(self) -> list[int]:
+    def compilers(self) -> list[int]:
         """Processes that work in a folder of a run."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
@@ -248,16 +248,17 @@ def order(shop: Workshop, jobs: int, chosen: random.Random, versions: int) -> No
 
 
 def kill(shop: Workshop, chosen: random.Random) -> None:
-    """A worker's process, a whole worker, or (sometimes) all of them, and starts what died again."""
-    wait_until(lambda: shop.number(RUNNING) > 0, seconds=20)
-    time.sleep(chosen.uniform(0, 0.3))
+    """A process that compiles, a whole worker, or (sometimes) all of them; starts what died again."""
+    wait_until(lambda: bool(shop.compilers()), seconds=20)
     kind = chosen.choices(["process", "worker", "all"], [6, 3, 1])[0]
     shop.kills[kind] += 1
     if kind == "process":
-        children = chosen.choice(shop.workers).children()
-        with contextlib.suppress(ProcessLookupError, IndexError):
-            os.kill(chosen.choice(children), signal.SIGKILL)
+        for compiler in shop.compilers()[:1]:
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                stat = Path(f"/proc/{compiler}/stat").read_text()
+                os.kill(int(stat.rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
         return
+    time.sleep(chosen.uniform(0, 0.3))
     dying = shop.workers if kind == "all" else [chosen.choice(shop.workers)]
     for worker in dying:
         worker.kill()
@@ -317,8 +318,8 @@ def leftovers(shop: Workshop) -> tuple[list[str], int]:
     for worker in shop.workers:
         worker.kill()
     found = []
-    if not wait_until(lambda: not shop.strays(), seconds=10):
-        found.append(f"orphan processes: {shop.strays()}")
+    if not wait_until(lambda: not shop.compilers(), seconds=10):
+        found.append(f"orphan processes: {shop.compilers()}")
     swept = int(shop.ask("sweep"))
     if left := [path.name for path in shop.scratch.iterdir() if path.name.startswith("spoke-")]:
         found.append(f"orphan folders: {left}")
