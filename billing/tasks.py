@@ -5,10 +5,11 @@ from datetime import datetime
 from celery import shared_task
 from django.utils import timezone
 
-from billing.emails import send_due_notice
+from billing.emails import send_due_notice, send_expiry_warning
 from billing.services import (
     by_card,
     dunning,
+    expiry,
     inbox,
     invoicing,
     reconciliation,
@@ -242,3 +243,18 @@ def chase(org_id: int) -> int:
     with tenancy.organization(org_id):
         dunning.enforce(org_id=org_id, now=now)
     return send_due_notice(org_id=org_id, now=now)
+
+
+@shared_task
+def warn_of_expiry() -> int:
+    """Starts a task for each organization whose card is about to expire; returns how many."""
+    soon = expiry.expiring(now=timezone.now())
+    for org_id in soon:
+        warn_of_card.delay(org_id)
+    return len(soon)
+
+
+@shared_task
+def warn_of_card(org_id: int) -> int:
+    """Tells one organization that its card expires; returns how many were written to."""
+    return send_expiry_warning(org_id=org_id, now=timezone.now())

@@ -85,6 +85,10 @@ app.conf.beat_schedule = {
         "task": "billing.tasks.chase_overdue",
         "schedule": crontab(minute="15"),
     },
+    "warn-of-expiring-cards": {
+        "task": "billing.tasks.warn_of_expiry",
+        "schedule": crontab(hour="7", minute="45"),
+    },
     "expire-invitations": {
         "task": "orgs.tasks.expire_invitations",
         "schedule": crontab(minute="*/15"),

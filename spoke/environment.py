@@ -155,6 +155,11 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         14,
         "Days for which an organization whose payment failed can still be written to.",
     ),
+    "BILLING_CARD_WARNING_DAYS": (
+        int,
+        30,
+        "Days before the end of a card's last month from which owners and admins are told of it.",
+    ),
     "INVOICE_SELLER_COUNTRY": (
         str,
         "US",

@@ -158,6 +158,7 @@ if host := env("STRIPE_API_HOST"):
     STRIPE_API_HOST: str = host
 BILLING_DUNNING_DAYS: list[int] = sorted(int(day) for day in env("BILLING_DUNNING_DAYS"))
 BILLING_GRACE_DAYS: int = env("BILLING_GRACE_DAYS")
+BILLING_CARD_WARNING_DAYS: int = env("BILLING_CARD_WARNING_DAYS")
 INVOICE_SELLER = env("INVOICE_SELLER")
 INVOICE_FROM: str = env("INVOICE_FROM").replace("\\n", "\n")
 INVOICE_DUE_DAYS = env("INVOICE_DUE_DAYS")

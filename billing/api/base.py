@@ -1,8 +1,10 @@
 """What views of billing share that ask Stripe."""
 
+import hashlib
 from typing import NoReturn
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from rest_framework.request import Request
 
 from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
@@ -10,6 +12,7 @@ from quotas.models import Plan
 from quotas.services.offers import plans_for
 from spoke.core import tenancy
 from spoke.core.errors import InvalidInput, NotYetAvailable
+from spoke.core.idempotency import read_key
 from spoke.core.schema import ProblemSerializer, problem_example
 
 TAGS = ["Billing"]
@@ -75,3 +78,10 @@ class BillingViewSet(OrgScopedViewSet):
         "checkout": Permission.BILLING_WRITE,
     }
     outside = frozenset(permissions) - {"list", "retrieve"}
+
+    def wish_of(self, request: Request) -> str:
+        """The same for a request that is sent again with its Idempotency-Key."""
+        key = read_key(request)
+        if key is None:
+            return f"at-{int(self.now.timestamp())}"
+        return f"key-{hashlib.sha256(key.encode()).hexdigest()[:32]}"

@@ -94,6 +94,7 @@ class PaymentMethodViewSet(BillingViewSet):
             org_id=self.org.pk,
             payment_method=sent["stripe_payment_method_id"],
             set_as_default=sent["set_as_default"],
+            wish=self.wish_of(request),
             now=self.now,
         )
         return Response(PaymentMethodSerializer(row).data, status=201)

@@ -204,6 +204,7 @@ class SubscriptionViewSet(BillingViewSet):
                 org_id=self.org.pk,
                 payment_method=sent["payment_method_id"],
                 set_as_default=True,
+                wish=self.wish_of(request),
                 now=self.now,
             )
         row = self._live()

@@ -139,7 +139,11 @@ def _made(
     card = None
     if wish.payment_method:
         card = add_payment_method(
-            org_id=org_id, payment_method=wish.payment_method, set_as_default=True, now=now
+            org_id=org_id,
+            payment_method=wish.payment_method,
+            set_as_default=True,
+            wish=f"subscription-{row.pk}",
+            now=now,
         ).stripe_id
     return gateway.create_subscription(
         customer=customer,

@@ -54,6 +54,7 @@ class World:
             tasks.push_due_notes,
             tasks.reconcile_subscriptions,
             tasks.chase_overdue,
+            tasks.warn_of_expiry,
         ):
             task()
         self.control.deliver()

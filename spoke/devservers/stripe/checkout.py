@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import customers, forms, invoices, payments, subscription_api
+from spoke.devservers.stripe import blanks, customers, forms, invoices, payments, subscription_api
 from spoke.devservers.stripe.cards import NUMBERS
 from spoke.devservers.stripe.errors import Refusal
 from spoke.devservers.stripe.routes import empty, lists, route
@@ -28,19 +28,7 @@ def make_session(store: Store, params: Params) -> Object:
     return store.add(
         "checkout.session",
         {
-            **dict.fromkeys(
-                (
-                    *("after_expiration", "allow_promotion_codes", "amount_subtotal"),
-                    *("amount_total", "billing_address_collection", "consent"),
-                    *("consent_collection", "currency", "currency_conversion"),
-                    *("customer_creation", "customer_details", "customer_email", "invoice"),
-                    *("invoice_creation", "locale", "payment_intent", "payment_link"),
-                    *("payment_method_collection", "payment_method_configuration_details"),
-                    *("phone_number_collection", "recovered_from", "setup_intent"),
-                    *("shipping_address_collection", "shipping_cost", "submit_type"),
-                    *("subscription", "total_details", "ui_mode", "wallet_options"),
-                )
-            ),
+            **blanks.CHECKOUT,
             "id": name,
             "automatic_tax": {
                 "enabled": forms.flag(params.get("automatic_tax") or {}, "enabled"),
@@ -52,7 +40,7 @@ def make_session(store: Store, params: Params) -> Object:
             "client_reference_id": forms.text(params, "client_reference_id"),
             "client_secret": None,
             "custom_fields": [],
-            "custom_text": {},
+            "custom_text": dict(blanks.CUSTOM_TEXT),
             "customer": customer,
             "expires_at": store.now() + DAY,
             "metadata": forms.metadata({}, params),

@@ -11,6 +11,7 @@ from spoke.devservers.stripe.errors import Refusal
 from spoke.devservers.stripe.store import Store, public
 
 KINDS = ("429", "500", "timeout", "disconnect_after")
+AFTER_RETRIES = ("past_due", "unpaid", "canceled")
 
 
 @dataclass
@@ -107,6 +108,12 @@ def _bank(over: Controlled, sent: dict[str, Any]) -> None:
     complete_3ds(over.store, sent["id"], ok=sent["ok"])
 
 
+def _dunning(over: Controlled, sent: dict[str, Any]) -> None:
+    if sent["after_retries"] not in AFTER_RETRIES:
+        raise Refusal(f"Choose among {', '.join(AFTER_RETRIES)}.")
+    over.store.after_retries = sent["after_retries"]
+
+
 def _reset(over: Controlled, sent: dict[str, Any]) -> None:
     over.store.reset()
     over.faults.clear()
@@ -125,6 +132,7 @@ CONTROLS: dict[str, Work] = {
     "card": _card,
     "dispute": _dispute,
     "refund": _refund,
+    "dunning": _dunning,
     "3ds": _bank,
     "reset": _reset,
     "state": _state,

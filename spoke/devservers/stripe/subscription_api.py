@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import forms, invoices, lines, subscriptions, taxes
+from spoke.devservers.stripe import (
+    coupons,
+    forms,
+    invoices,
+    lines,
+    subscriptions,
+    tariffs,
+    taxes,
+)
 from spoke.devservers.stripe.customers import alive
 from spoke.devservers.stripe.errors import Refusal, invalid, missing
 from spoke.devservers.stripe.routes import PAGING, matching, page, route
@@ -13,7 +21,7 @@ DAY = 86_400
 SHARED = (
     "items metadata default_payment_method cancel_at_period_end trial_end proration_behavior"
     " payment_behavior description default_tax_rates automatic_tax off_session payment_settings"
-    " trial_settings collection_method days_until_due billing_cycle_anchor"
+    " trial_settings collection_method days_until_due billing_cycle_anchor discounts"
 )
 BEHAVIORS = ("allow_incomplete", "default_incomplete", "error_if_incomplete")
 PRORATIONS = ("create_prorations", "always_invoice", "none")
@@ -106,11 +114,22 @@ def _new(
         },
     )
     taxes.set_tax(store, sub, params)
+    sub["trial_settings"] = _trial_settings(params, sub)
+    sub["discounts"] = coupons.give(store, params, customer["id"], sub=sub["id"])
     rows = [subscriptions.item_of(store, sub, price, quantity) for price, quantity in prices]
     subscriptions.set_items(sub, rows)
     period = subscriptions.natural_period(sub, prices[0][0], now)
     subscriptions.set_period(sub, (now, trial_end) if trial_end else period)
     return sub
+
+
+def _trial_settings(params: Params, sub: Object) -> Object:
+    sent = (params.get("trial_settings") or {}).get("end_behavior") or {}
+    before = sub["trial_settings"]["end_behavior"]["missing_payment_method"]
+    chosen = sent.get("missing_payment_method", before)
+    if chosen not in ("cancel", "create_invoice", "pause"):
+        raise invalid(f"Invalid end_behavior: {chosen}", "trial_settings[end_behavior]")
+    return {"end_behavior": {"missing_payment_method": chosen}}
 
 
 def _trial_end(store: Store, params: Params) -> int | None:
@@ -143,6 +162,9 @@ def _apply(store: Store, sub: Object, params: Params) -> None:
     if "description" in params:
         sub["description"] = forms.text(params, "description")
     taxes.set_tax(store, sub, params)
+    if "discounts" in params:
+        sub["discounts"] = coupons.give(store, params, sub["customer"], sub=sub["id"])
+    sub["trial_settings"] = _trial_settings(params, sub)
     sub["metadata"] = forms.metadata(sub["metadata"], params)
     if params.get("trial_end") == "now" and sub["status"] == "trialing":
         sub["trial_end"] = sub["billing_cycle_anchor"] = store.now()
@@ -162,7 +184,12 @@ def _change_price(store: Store, sub: Object, params: Params) -> None:
     if sent.get("id") not in (None, old["id"]):
         raise missing("subscription_item", sent["id"], param="items[0][id]")
     price = _price(store, sent) if sent.get("price") else store.get("price", old["price"]["id"])
-    new = {**old, "price": public(price), "quantity": forms.integer(sent, "quantity", 1)}
+    new = {
+        **old,
+        "plan": tariffs.plan_of(price),
+        "price": public(price),
+        "quantity": forms.integer(sent, "quantity", old["quantity"]),
+    }
     at = forms.integer(params, "proration_date", store.now()) or store.now()
     strict = params.get("payment_behavior") == "error_if_incomplete"
     recurring = (old["price"]["recurring"]["interval"], price["recurring"]["interval"])
@@ -204,6 +231,23 @@ def cancel(store: Store, params: Params, name: str) -> Object:
     if latest and latest["status"] == "open" and sub["status"] == "incomplete":
         invoices.close(store, latest, "void", "voided_at", "invoice.voided")
     subscriptions.end(store, sub, reason="cancellation_requested")
+    return sub
+
+
+@route("POST", "/v1/subscriptions/{}/resume", "billing_cycle_anchor proration_behavior")
+def resume(store: Store, params: Params, name: str) -> Object:
+    """A paused subscription begins a period, and is active once that is paid."""
+    sub = store.get("subscription", name)
+    if sub["status"] != "paused":
+        raise Refusal("Only paused subscriptions can be resumed.", code="resource_missing")
+    with store.attempt(sub["customer"]), store.changing(sub, "customer.subscription.updated"):
+        sub["billing_cycle_anchor"] = store.now()
+        item = subscriptions.first_item(sub)
+        price = store.get("price", item["price"]["id"])
+        period = subscriptions.natural_period(sub, price, store.now())
+        subscriptions.set_period(sub, period)
+        rows = [lines.of_item(store, sub, each, period, False) for each in sub["items"]["data"]]
+        subscriptions.bill_now(store, sub, rows, strict=False)
     return sub
 
 

@@ -6,7 +6,7 @@ from spoke.devservers.stripe import forms
 from spoke.devservers.stripe.customers import alive
 from spoke.devservers.stripe.errors import Refusal, invalid
 from spoke.devservers.stripe.routes import route
-from spoke.devservers.stripe.store import Object, Store, public
+from spoke.devservers.stripe.store import Object, Store, json_number, public
 
 Params = dict[str, Any]
 # What the account is registered for in Stripe Tax; elsewhere there is none.
@@ -91,13 +91,13 @@ def add_rate(
             "country": None,
             "description": None,
             "display_name": name,
-            "effective_percentage": float(percentage),
+            "effective_percentage": json_number(percentage),
             "flat_amount": None,
             "inclusive": False,
             "jurisdiction": None,
             "jurisdiction_level": None,
             "metadata": {},
-            "percentage": float(percentage),
+            "percentage": json_number(percentage),
             "rate_type": "percentage",
             "state": None,
             "tax_type": None,

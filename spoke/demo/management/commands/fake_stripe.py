@@ -34,6 +34,7 @@ WORK = (
     tasks.push_due_invoices,
     tasks.push_due_notes,
     tasks.chase_overdue,
+    tasks.warn_of_expiry,
 )
 
 
