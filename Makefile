@@ -66,7 +66,7 @@ stop: setup ## stop the embedded servers, whoever uses them
 
 clean: ## remove caches and build output; development data and .venv stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* \
-		htmlcov staticfiles
+		htmlcov staticfiles build spoke.egg-info
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the virtualenv and the development data as well

@@ -1,5 +1,1 @@
-"""Spoke. Its Celery application is loaded with the package, so that web processes enqueue to it."""
-
-from spoke.celery import app as celery_app
-
-__all__ = ["celery_app"]
+"""Spoke. Nothing is imported here: the command-line client below it knows nothing of the server."""

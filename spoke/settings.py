@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+# Loaded with the settings, so that every process with Django enqueues to it.
+from spoke.celery import app as celery_app  # noqa: F401
 from spoke.core.redaction import redact_line
 from spoke.environment import BASE_DIR, DEVELOPMENT_SECRET, VARIABLES, env  # noqa: F401
 

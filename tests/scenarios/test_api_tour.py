@@ -1,4 +1,4 @@
-"""The tour of the API, as a newcomer takes it: a real web server, a real worker, real mail."""
+"""The tours, as a newcomer takes them: a real web server, a real worker, real mail."""
 
 import json
 import os
@@ -40,6 +40,7 @@ def environment(transactional_db: None, tmp_path: Path) -> dict[str, str]:
         "STORAGE_DIR": str(tmp_path / "files"),
         "DEMO_ENV": str(tmp_path / "demo.env"),
         "LOG_LEVEL": "WARNING",
+        "PYTHON": sys.executable,
     }
 
 
@@ -55,23 +56,23 @@ def manage(environment: dict[str, str], *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_call_of_the_tour_is_answered_as_it_says(environment: dict[str, str], tmp_path: Path):
+def take(script: str, environment: dict[str, str]) -> None:
+    tour = subprocess.run(
+        [script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert tour.returncode == 0, tour.stdout[-3000:] + tour.stderr
+    assert "The tour is over:" in tour.stdout
+
+
+def test_the_tours_go_as_they_say(environment: dict[str, str], tmp_path: Path):
     port = free_port()
     environment["SPOKE_BASE_URL"] = f"http://127.0.0.1:{port}"
     manage(environment, "seed_plans")
     manage(environment, "seed_demo", "--env-file", environment["DEMO_ENV"])
     first = Path(environment["DEMO_ENV"]).read_text()
     with running_web(port=port, env=environment), process([*WORKER, *QUEUES], environment):
-        tour = subprocess.run(
-            ["examples/api_tour.sh"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert tour.returncode == 0, tour.stdout[-3000:] + tour.stderr
-        assert "The tour is over:" in tour.stdout
+        take("examples/api_tour.sh", environment)
+        take("examples/cli_tour.sh", environment)
         # The tour's own invitations may be void by the time the worker comes to them; this one stays.
         link = invite(read_env(Path(environment["DEMO_ENV"])))
         assert wait_until(lambda: link in links_in(tmp_path / "mail"), seconds=30)
