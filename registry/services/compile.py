@@ -174,4 +174,4 @@ def cancel_job(*, job: CompileJob, now: datetime) -> list[int]:
             f"This job {locked.status} already.", code="job_finished", state=locked.status
         )
     cancel(locked, now)
-    return list(twins_of(locked).values_list("pk", flat=True))
+    return twins_of(org_id=locked.org_id, digest=locked.digest, job_id=locked.pk)

@@ -123,12 +123,14 @@ def run_job(*, org_id: int, job_id: int, clock: Clock) -> list[int]:
         return []
     began = time.monotonic()
     try:
-        return _work(lease)
+        work(lease)
     except LeaseLostError:
         logger.info("registry.compile_lease_lost", job_id=job_id, attempt=lease.attempt)
-        return []
     finally:
         SECONDS.labels(lease.options.language.value).observe(time.monotonic() - began)
+    # Also one that was ordered while this one ended: it saw it running, and was not seen by it.
+    with tenancy.organization(org_id):
+        return twins_of(org_id=org_id, digest=lease.digest, job_id=job_id)
 
 
 def take_up(*, org_id: int, job_id: int, clock: Clock) -> Lease | None:
@@ -196,20 +198,21 @@ def _start(job: CompileJob, compiler: str, digest: str, now: datetime) -> bool:
         return False
 
 
-def _work(lease: Lease) -> list[int]:
+def work(lease: Lease) -> None:
+    """The job has ended, or waits for another try. Raises LeaseLostError."""
     try:
         with protoc.working_folder() as folder:
             log, archive = _compile(lease, folder)
             artifacts.write_archive(lease.org_id, lease.digest, archive.sha256, archive.file)
-            return _succeed(lease, archive, log)
+            _succeed(lease, archive, log)
     except LeaseLostError:
         raise
     except CompileFailure as failure:
-        return _fail(lease, failure)
+        _fail(lease, failure)
     except Exception:
         # Storage or machine: not the job's doing, so it gets another try.
         logger.exception("registry.compile_broke", job_id=lease.job_id, attempt=lease.attempt)
-        return _lose(lease)
+        _lose(lease)
 
 
 def _compile(lease: Lease, folder: Path) -> tuple[str, Archive]:
@@ -285,7 +288,7 @@ def _too_large(log: str) -> CompileFailure:
     return CompileFailure("output_too_large", detail, Fault.USER, log)
 
 
-def _succeed(lease: Lease, archive: Archive, log: str) -> list[int]:
+def _succeed(lease: Lease, archive: Archive, log: str) -> None:
     """The job has succeeded with its archive, and so have the equal ones that waited."""
     now = lease.clock()
     with tenancy.organization(lease.org_id):
@@ -304,10 +307,9 @@ def _succeed(lease: Lease, archive: Archive, log: str) -> list[int]:
         )
         settle_as_compiled(job=job, artifact=artifact, log=log, now=now)
         settle_from_artifact(jobs=twins, artifact=artifact, now=now)
-    return []
 
 
-def _fail(lease: Lease, failure: CompileFailure) -> list[int]:
+def _fail(lease: Lease, failure: CompileFailure) -> None:
     """The job has failed. The user's fault is that of equal jobs too; ours lets them be tried."""
     now = lease.clock()
     with tenancy.organization(lease.org_id):
@@ -324,13 +326,12 @@ def _fail(lease: Lease, failure: CompileFailure) -> list[int]:
         # Of equal jobs one is paid for.
         for other in [job] if ours else twins:
             uncount(other)
-        return [twin.pk for twin in twins] if ours else []
 
 
-def _lose(lease: Lease) -> list[int]:
+def _lose(lease: Lease) -> None:
     with tenancy.organization(lease.org_id):
         job, _ = lease.lock()
-        return give_up(job=job, code="internal_error", now=lease.clock())
+        give_up(job=job, code="internal_error", now=lease.clock())
 
 
 def give_up(*, job: CompileJob, code: str, now: datetime) -> list[int]:
@@ -346,4 +347,4 @@ def give_up(*, job: CompileJob, code: str, now: datetime) -> list[int]:
         jobs=[job], code=code, detail=WORKER_LOST, fault=Fault.SERVICE, log="", now=now
     )
     uncount(job)
-    return list(twins_of(job).values_list("pk", flat=True))
+    return twins_of(org_id=job.org_id, digest=job.digest, job_id=job.pk)

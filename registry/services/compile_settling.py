@@ -44,10 +44,10 @@ def uncount(job: CompileJob) -> None:
         job.save(update_fields=["counted"])
 
 
-def twins_of(job: CompileJob) -> QuerySet[CompileJob]:
-    """The queued jobs that would generate the same."""
-    jobs = CompileJob.objects.filter(org_id=job.org_id, digest=job.digest)
-    return jobs.filter(status=JobStatus.QUEUED).exclude(pk=job.pk).order_by("pk")
+def twins_of(*, org_id: int, digest: str, job_id: int) -> list[int]:
+    """The queued jobs that would generate the same as this one."""
+    equal = CompileJob.objects.filter(org_id=org_id, digest=digest, status=JobStatus.QUEUED)
+    return list(equal.exclude(pk=job_id).order_by("pk").values_list("pk", flat=True))
 
 
 def count_outcome(job: CompileJob) -> None:

@@ -67,7 +67,7 @@ def test_a_job_that_is_worked_at_is_left_alone(owner, org):
     lease = take_up(job)
     assert rescue(job, timezone.now()) == []
     assert read(owner, job)["status"] == "running"
-    compile_running._work(lease)
+    compile_running.work(lease)
     assert rescue(job) == []
     assert read(owner, job)["status"] == "succeeded"
 

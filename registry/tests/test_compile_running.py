@@ -184,7 +184,7 @@ def test_an_equal_job_waits_and_is_settled_by_the_one_that_runs(owner, org):
     lease = take_up(first)
     run(second)
     assert read(owner, second)["status"] == "queued"
-    compile_running._work(lease)
+    compile_running.work(lease)
     jobs = [read(owner, job) for job in (first, second)]
     assert [(job["status"], job["cached"]) for job in jobs] == [
         ("succeeded", False),
@@ -201,11 +201,27 @@ def test_an_equal_job_that_comes_too_late_finds_the_artifact(owner, org):
     with door():
         # Committed while the first one was finishing, so that this did not see it.
         CompileJob.objects.filter(pk=second["id"]).update(digest="0" * 64)
-    compile_running._work(lease)
+    compile_running.work(lease)
     assert read(owner, second)["status"] == "queued"
     run(second)
     done = read(owner, second)
     assert (done["status"], done["cached"]) == ("succeeded", True)
+    assert counted_jobs(org.org.pk) == 1
+
+
+def test_an_equal_job_that_came_while_the_other_ended_is_handed_over(owner, org, monkeypatch):
+    first, second = ordered(owner), ordered(owner)
+    lock = compile_running.Lease.lock
+
+    def before_the_second_was_ordered(lease):
+        return lock(lease)[0], []
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compile_running.Lease, "lock", before_the_second_was_ordered)
+        waiting = compile_running.run_job(org_id=org.org.pk, job_id=first["id"], clock=timezone.now)
+    assert waiting == [second["id"]]
+    run(second)
+    assert read(owner, second)["cached"]
     assert counted_jobs(org.org.pk) == 1
 
 
@@ -252,12 +268,12 @@ def test_who_lost_the_lease_changes_nothing(owner, org, stored):
     again = take_up(job)
     assert (late.attempt, again.attempt) == (1, 2)
     with pytest.raises(compile_running.LeaseLostError):
-        compile_running._work(late)
+        compile_running.work(late)
     assert read(owner, job)["status"] == "running"
-    compile_running._work(again)
+    compile_running.work(again)
     assert read(owner, job)["status"] == "succeeded"
     with pytest.raises(compile_running.LeaseLostError):
-        compile_running._work(late)
+        compile_running.work(late)
     assert counted_jobs(org.org.pk) == 1
     assert len([name for name in contents_in(stored) if name.endswith(".zip")]) == 1
 
