@@ -7,9 +7,14 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings as configured
+from django.core.management import call_command
 from django.db import connection
 
 from billing.models import Invoice
+from billing.services.subscriptions import start_subscription
+from orgs.context import SYSTEM
+from orgs.models import AuditEvent
+from quotas.models import Plan, UsagePeriod
 from quotas.resources import Resource
 from quotas.services.reservations import reserve
 from spoke.core import tenancy
@@ -48,7 +53,44 @@ def test_killed_at_every_step_there_is_one_of_everything(world, settings):
     check(world, ids)
 
 
+@pytest.mark.slow
+def test_a_set_that_is_killed_at_any_statement_has_written_nothing(committed_cast, settings):
+    call_command("seed_plans", verbosity=0)
+    start = utc(3, 5)
+    with tenancy.all_organizations(reason="test"):
+        pro = Plan.objects.current().get(code="pro")
+        for number in range(12):
+            org = OrganizationFactory(name=f"org-{number}", owner=committed_cast.owner)
+            start_subscription(
+                org_id=org.pk, plan=pro, interval="month", currency="usd", actor=SYSTEM, now=start
+            )
+            reserve(org_id=org.pk, resource=Resource.COMPILE_JOBS, amount=1_100, now=start)
+    now = utc(4, 5) + timedelta(hours=2)
+    output = in_a_process("killed_set", [now.isoformat()], settings)
+    deaths = [line for line in output if line.startswith("died")]
+    assert output[-1] == "ended 0"
+    assert len(deaths) > 25
+    # Either nothing of the batch is there, or, once it was committed, all of it.
+    written = [int(line.split()[1]) for line in deaths]
+    assert set(written) <= {0, 12}
+    assert written == sorted(written)
+    with tenancy.all_organizations(reason="test"):
+        rows = list(Invoice.objects.order_by("number"))
+        assert [row.number for row in rows] == [f"SPK-2026-{n:06}" for n in range(1, 13)]
+        assert {(row.total_minor, row.status, row.lines.count()) for row in rows} == {
+            (5_400, "open", 2)
+        }
+        assert AuditEvent.objects.filter(action="invoice.finalized").count() == 12
+        assert not UsagePeriod.objects.filter(end__lte=now, closed_at=None).exists()
+
+
 def close_in_processes(now, ids, settings) -> list[int]:
+    output = in_a_process("killed_close", [now.isoformat(), *map(str, ids)], settings)
+    return [int(line.split()[1]) for line in output]
+
+
+def in_a_process(module, arguments, settings) -> list[str]:
+    """What a module of tests.support prints, run on this test's database."""
     database = os.environ["DATABASE_URL"].rsplit("/", 1)[0]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
@@ -60,9 +102,8 @@ def close_in_processes(now, ids, settings) -> list[int]:
         "STRIPE_API_HOST": settings.STRIPE_API_HOST,
         "LOG_LEVEL": "ERROR",
     }
-    command = [sys.executable, "-m", "tests.support.killed_close", now.isoformat()]
     done = subprocess.run(
-        [*command, *map(str, ids)],
+        [sys.executable, "-m", f"tests.support.{module}", *arguments],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -71,7 +112,7 @@ def close_in_processes(now, ids, settings) -> list[int]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [int(line.split()[1]) for line in done.stdout.splitlines()]
+    return done.stdout.splitlines()
 
 
 def check(world, ids) -> None:
