@@ -21,6 +21,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ logger = structlog.get_logger(__name__)
 
 ROOT = "org"
 DIGEST = re.compile(r"[0-9a-f]{64}")
+WRITERS = 8  # contents written at once
 UNAVAILABLE = "The file storage is not reachable at the moment. Try again."
 
 
@@ -83,9 +85,15 @@ def write_contents(org_id: int, contents: Mapping[str, bytes]) -> None:
 
     Raises ServiceUnavailable when the storage fails; what was written by then is harmless.
     """
+
+    def write(digest: str) -> None:
+        default_storage.save(key_of(org_id, digest), ContentFile(contents[digest]))
+
     try:
-        for digest, content in contents.items():
-            default_storage.save(key_of(org_id, digest), ContentFile(content))
+        # Most of it is waiting, for a disk to sync or for an object store to answer.
+        with ThreadPoolExecutor(WRITERS) as pool:
+            for _ in pool.map(write, contents):
+                pass
     except OSError as exc:
         logger.exception("registry.storage_write_failed", org_id=org_id)
         raise ServiceUnavailable(UNAVAILABLE, code="storage_unavailable") from exc
