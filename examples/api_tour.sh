@@ -174,6 +174,28 @@ call 200 GET "/orgs/$ORG/quotas/reservations"
 call 200 GET "/orgs/$ORG/usage"
 expect 'a["compile_jobs_count"]' 4
 
+heading "The version is compiled in the background; the same again costs nothing"
+COMPILE="/orgs/$ORG/modules/module-1/versions/latest/compile"
+call 400 POST "$COMPILE" '{"language": "java", "grpc": true}'
+expect 'a["errors"][0]["field"]' grpc
+call 202 POST "$COMPILE" '{"language": "python", "grpc": true}'
+JOB=$(header Location)
+for _ in $(seq 120); do
+  QUIET=1 call 200 GET "$JOB"
+  case $(field 'a["status"]') in queued | running) sleep 0.5 ;; *) break ;; esac
+done
+call 200 GET "$JOB"
+expect 'a["status"], a["error"], a["artifact"]["files"]' "('succeeded', None, 3)"
+QUIET=1 call 200 GET "$JOB/artifact"
+python3 -c 'import sys, zipfile; print("     ", *zipfile.ZipFile(sys.argv[1]).namelist())' "$BODY"
+call 200 POST "$COMPILE" '{"language": "python", "grpc": true}'
+expect 'a["cached"]' True
+call 409 POST "$JOB/cancel"
+call 200 GET "$COMPILE?status=succeeded"
+expect 'len(a["results"])' 2
+call 200 GET "/orgs/$ORG/usage"
+expect 'a["compile_jobs_count"]' 5
+
 heading "What this month comes to"
 call 200 GET "/orgs/$ORG/invoices/upcoming"
 expect 'a["currency"], a["amount_cents"], a["lines"]' "('usd', 0, [])"

@@ -7,7 +7,15 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
-from registry.models import Blob, Module, Version, VersionDependency, VersionFile
+from registry.models import (
+    Blob,
+    CompileArtifact,
+    CompileJob,
+    Module,
+    Version,
+    VersionDependency,
+    VersionFile,
+)
 from spoke.core.admin import ReadOnly
 
 
@@ -109,6 +117,42 @@ class BlobAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_display = ("digest", "org", "size_bytes", "references", "staged_at", "created_at")
     list_filter = (HeldFilter, "created_at")
     search_fields = ("=digest", "org__name")
+    list_select_related = ("org",)
+    ordering = ("-id",)
+    show_full_result_count = False
+
+
+@admin.register(CompileJob)
+class CompileJobAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = (
+        "id",
+        "version",
+        "module",
+        "org",
+        "language",
+        "status",
+        "error_code",
+        "counted",
+        "attempts",
+        "created_at",
+        "finished_at",
+    )
+    list_filter = ("status", "error_fault", "error_code", "language", "cached", "created_at")
+    search_fields = ("=id", "version__module__name", "org__name")
+    list_select_related = ("org", "version__module")
+    ordering = ("-id",)
+    show_full_result_count = False
+
+    @admin.display(description="module")
+    def module(self, job: CompileJob) -> str:
+        return job.version.module.name
+
+
+@admin.register(CompileArtifact)
+class CompileArtifactAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("sha256", "org", "size_bytes", "files", "created_at", "last_used_at")
+    list_filter = ("created_at", "last_used_at")
+    search_fields = ("=sha256", "=digest", "org__name")
     list_select_related = ("org",)
     ordering = ("-id",)
     show_full_result_count = False

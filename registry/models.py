@@ -4,6 +4,20 @@ from django.db import models
 from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
+from registry.compile_models import CompileArtifact, CompileJob, Fault, JobStatus, Language
+
+__all__ = [
+    "Blob",
+    "CompileArtifact",
+    "CompileJob",
+    "Fault",
+    "JobStatus",
+    "Language",
+    "Module",
+    "Version",
+    "VersionFile",
+]
+
 
 class ModuleQuerySet(models.QuerySet["Module"]):
     def for_org(self, org_id: int) -> "ModuleQuerySet":

@@ -115,7 +115,8 @@ def delete_content(org_id: int, digest: str) -> None:
     default_storage.delete(key_of(org_id, digest))
 
 
-def _list(folder: str) -> tuple[list[str], list[str]]:
+def list_folder(folder: str) -> tuple[list[str], list[str]]:
+    """The folders and the files in a stored folder, sorted; none where it does not exist."""
     try:
         folders, files = default_storage.listdir(folder)
     except FileNotFoundError:
@@ -125,14 +126,14 @@ def _list(folder: str) -> tuple[list[str], list[str]]:
 
 def stored_organizations() -> list[int]:
     """The numbers of the organizations that have a folder."""
-    return [int(name) for name in _list(ROOT)[0] if name.isascii() and name.isdigit()]
+    return [int(name) for name in list_folder(ROOT)[0] if name.isascii() and name.isdigit()]
 
 
 def stored_files(org_id: int) -> Iterator[str]:
     """The full name of every file of an organization, half-written ones included."""
     base = f"{ROOT}/{org_id}"
-    for folder in _list(base)[0]:
-        for name in _list(f"{base}/{folder}")[1]:
+    for folder in list_folder(base)[0]:
+        for name in list_folder(f"{base}/{folder}")[1]:
             yield f"{base}/{folder}/{name}"
 
 

@@ -1,4 +1,4 @@
-"""Nightly work of the registry: finding what is due, and one task for each organization."""
+"""The registry's work in the background: compile jobs, and what is found due periodically."""
 
 from functools import partial
 
@@ -7,8 +7,61 @@ from django.db import transaction
 from django.utils import timezone
 
 from orgs.models import Organization
-from registry.services import sweeping, usage
+from registry.services import (
+    compile_rescue,
+    compile_running,
+    compile_sweeping,
+    sweeping,
+    usage,
+)
 from spoke.core import tenancy
+from spoke.core.enqueue import enqueue_on_commit
+
+
+@shared_task
+def run_compile_job(org_id: int, job_id: int) -> None:
+    """Compiles a queued job and says how it ended; started twice or too late, it does nothing."""
+    waiting = compile_running.run_job(org_id=org_id, job_id=job_id, clock=timezone.now)
+    for other in waiting:
+        enqueue_on_commit(run_compile_job, org_id, other)
+
+
+@shared_task
+def rescue_compile_jobs() -> int:
+    """Starts a task for each job whose worker died, and anew each that the queue lost; how many."""
+    now = timezone.now()
+    lost = compile_rescue.lost_jobs(now=now)
+    for org_id, job_id in lost:
+        rescue_compile_job.delay(org_id, job_id)
+    unheard = compile_rescue.unheard_jobs(now=now)
+    for org_id, job_id in unheard:
+        run_compile_job.delay(org_id, job_id)
+    return len(lost) + len(unheard)
+
+
+@shared_task
+def rescue_compile_job(org_id: int, job_id: int) -> int:
+    """Queues a job whose worker died again, or ends it; says how many jobs may go on."""
+    with tenancy.organization(org_id):
+        waiting = compile_rescue.rescue_job(org_id=org_id, job_id=job_id, now=timezone.now())
+        for other in waiting:
+            enqueue_on_commit(run_compile_job, org_id, other)
+    return len(waiting)
+
+
+@shared_task
+def sweep_artifacts() -> int:
+    """Starts a sweep of archives for each organization that has any; says how many."""
+    due = compile_sweeping.organizations_to_sweep(now=timezone.now())
+    for org_id in due:
+        transaction.on_commit(partial(sweep_artifacts_of.delay, org_id))
+    return len(due)
+
+
+@shared_task
+def sweep_artifacts_of(org_id: int) -> int:
+    """Removes archives that nobody has used for long; says how many."""
+    return compile_sweeping.sweep_organization(org_id=org_id, now=timezone.now())
 
 
 @shared_task

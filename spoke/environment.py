@@ -98,6 +98,22 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
     "MAX_BODY_BYTES": (int, 1_048_576, "Largest JSON body, in bytes; larger ones get a 413."),
     "MAX_PUSH_BYTES": (int, 33_554_432, "Largest body that pushes a version, in bytes."),
     "MAX_EVENTS_BYTES": (int, 16_777_216, "Largest body that sends usage events, in bytes."),
+    "COMPILE_TIMEOUT_SECONDS": (
+        int,
+        60,
+        "Seconds, by the clock and of CPU, that a compiler may run.",
+    ),
+    "COMPILE_MEMORY_BYTES": (int, 1_073_741_824, "Memory that a compiler may take, in bytes."),
+    "COMPILE_MAX_OUTPUT_BYTES": (
+        int,
+        268_435_456,
+        "Most code that a compile job may generate, in bytes.",
+    ),
+    "COMPILE_ARTIFACT_DAYS": (
+        int,
+        30,
+        "Days after its last use for which the archive of a compile job is kept.",
+    ),
     "USAGE_EVENT_RETENTION_MONTHS": (
         int,
         13,
@@ -138,6 +154,21 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         int,
         14,
         "Days for which an organization whose payment failed can still be written to.",
+    ),
+    "BILLING_CARD_WARNING_DAYS": (
+        int,
+        30,
+        "Days before the end of a card's last month from which owners and admins are told of it.",
+    ),
+    "INVOICE_SELLER_COUNTRY": (
+        str,
+        "US",
+        "Where invoices are from, ISO 3166-1: decides about the reverse charge within the EU.",
+    ),
+    "STRIPE_TAX": (
+        bool,
+        False,
+        "Stripe Tax reckons the tax of base prices, which must be set up at Stripe; else our own rates.",
     ),
     "INVOICE_DUE_DAYS": (int, 14, "Days in which an invoice is to be paid."),
 }

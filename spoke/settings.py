@@ -156,9 +156,12 @@ if host := env("STRIPE_API_HOST"):
     STRIPE_API_HOST: str = host
 BILLING_DUNNING_DAYS: list[int] = sorted(int(day) for day in env("BILLING_DUNNING_DAYS"))
 BILLING_GRACE_DAYS: int = env("BILLING_GRACE_DAYS")
+BILLING_CARD_WARNING_DAYS: int = env("BILLING_CARD_WARNING_DAYS")
 INVOICE_SELLER = env("INVOICE_SELLER")
 INVOICE_FROM: str = env("INVOICE_FROM").replace("\\n", "\n")
 INVOICE_DUE_DAYS = env("INVOICE_DUE_DAYS")
+INVOICE_SELLER_COUNTRY: str = env("INVOICE_SELLER_COUNTRY").upper()
+STRIPE_TAX: bool = env("STRIPE_TAX")
 
 
 def redis_database(number: int) -> str:
@@ -205,6 +208,10 @@ METRICS_TOKEN: str = env("METRICS_TOKEN")
 MAX_BODY_BYTES = env("MAX_BODY_BYTES")
 MAX_PUSH_BYTES = env("MAX_PUSH_BYTES")
 MAX_EVENTS_BYTES = env("MAX_EVENTS_BYTES")
+COMPILE_TIMEOUT_SECONDS: int = env("COMPILE_TIMEOUT_SECONDS")
+COMPILE_MEMORY_BYTES: int = env("COMPILE_MEMORY_BYTES")
+COMPILE_MAX_OUTPUT_BYTES: int = env("COMPILE_MAX_OUTPUT_BYTES")
+COMPILE_ARTIFACT_DAYS: int = env("COMPILE_ARTIFACT_DAYS")
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_PUSH_BYTES, MAX_EVENTS_BYTES)
 
 # --- people ---------------------------------------------------------------------------------
@@ -295,6 +302,9 @@ SPECTACULAR_SETTINGS = {
         "TokenStatusEnum": "orgs.models.TokenStatus",
         "InvoiceStatusEnum": "billing.models.InvoiceStatus",
         "SubscriptionStatusEnum": "billing.models.SubscriptionStatus",
+        "CreditNoteKindEnum": "billing.models.NoteKind",
+        "CreditNoteStatusEnum": "billing.models.NoteStatus",
+        "LineKindEnum": "billing.models.LineKind",
         "TransferStatusEnum": "orgs.models.TransferStatus",
         "PeriodStatusEnum": ["open", "closed"],
         "BulkResultEnum": ["ok", "error"],
@@ -325,6 +335,7 @@ CELERY_TASK_ROUTES = {
     "quotas.mail_tasks.*": {"queue": "email"},
     "quotas.tasks.*": {"queue": "metering"},
     "billing.tasks.*": {"queue": "billing"},
+    "registry.tasks.run_compile_job": {"queue": "compile"},
 }
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_TIMEZONE = "UTC"

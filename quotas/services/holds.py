@@ -17,7 +17,7 @@ from quotas.resources import Resource
 from quotas.services import usage
 from quotas.services.limits import effective_limits
 from quotas.services.periods import current_period
-from quotas.services.reservations import release, reserve
+from quotas.services.reservations import give_back, release, reserve
 from spoke.core import tenancy
 from spoke.core.errors import Conflict, InvalidInput, NotFound
 
@@ -187,13 +187,11 @@ def _locked(org_id: int, hold_id: int) -> Hold:
 
 def _give_back(hold: Hold, amount: int, now: datetime) -> None:
     resource = Resource(hold.resource)
-    at = now
-    if resource is not Resource.STORAGE:
-        # A meter counted it when it was held. What a closed period says, its invoice says.
-        at = hold.created_at
-        if not usage.keep_open(current_period(org_id=hold.org_id, now=at)):
-            return
-    release(org_id=hold.org_id, resource=resource, amount=amount, now=at)
+    if resource is Resource.STORAGE:
+        release(org_id=hold.org_id, resource=resource, amount=amount, now=now)
+    else:
+        # A meter counted it when it was held.
+        give_back(org_id=hold.org_id, resource=resource, amount=amount, used_at=hold.created_at)
 
 
 def _settle(hold: Hold, state: HoldState, now: datetime) -> Hold:

@@ -24,7 +24,7 @@ from quotas.services.budgets import within_budget
 from quotas.services.levels import RECORD_CHANGE, STOOD, STOOD_UNTIL_NOW
 from quotas.services.limits import EFFECTIVE, MAX_BIGINT, limit_and_block
 from quotas.services.periods import current_period
-from quotas.services.usage import hour_of
+from quotas.services.usage import hour_of, keep_open
 from spoke.core.database import prepared_cursor
 
 # Whoever reserves or releases several things does it in this order.
@@ -182,6 +182,17 @@ def release(
     if resource not in GAUGES:
         statement = RELEASE_OF_PERIOD
     return _run(statement, org_id, resource, min(amount, MAX_BIGINT), subject, now) or 0
+
+
+def give_back(*, org_id: int, resource: Resource, amount: int, used_at: datetime) -> bool:
+    """What was reserved of a meter at a time is not used after all; says whether that could be so.
+
+    What a closed period says, its invoice says: there the use stays.
+    """
+    if not keep_open(current_period(org_id=org_id, now=used_at)):
+        return False
+    release(org_id=org_id, resource=resource, amount=amount, now=used_at)
+    return True
 
 
 def forget_subject(

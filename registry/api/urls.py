@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from registry.api.compile import ArtifactViewSet, CompileViewSet
 from registry.api.contents import VersionArchiveViewSet, VersionFileViewSet
 from registry.api.modules import ModuleViewSet
 from registry.api.public import (
@@ -14,6 +15,7 @@ from registry.api.versions import VersionViewSet
 
 MODULE = "orgs/<org:org>/modules/<str:name>"
 VERSION = f"{MODULE}/versions/<str:version>"
+JOB = f"{VERSION}/compile/<id:job_id>"
 PUBLIC = "modules/<str:org_slug>/<str:name>"
 PUBLIC_VERSION = f"{PUBLIC}/versions/<str:version>"
 
@@ -43,6 +45,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
         f"{VERSION}/files/<path:path>",
         VersionFileViewSet.as_view({"get": "retrieve"}),
     ),
+    path(
+        f"{VERSION}/compile",
+        CompileViewSet.as_view({"get": "list", "post": "create"}),
+    ),
+    path(JOB, CompileViewSet.as_view({"get": "retrieve"})),
+    path(f"{JOB}/cancel", CompileViewSet.as_view({"post": "cancel"})),
+    path(f"{JOB}/artifact", ArtifactViewSet.as_view({"get": "retrieve"})),
     path(PUBLIC, PublicModuleViewSet.as_view({"get": "retrieve"})),
     path(f"{PUBLIC}/versions", PublicModuleViewSet.as_view({"get": "list"})),
     path(PUBLIC_VERSION, PublicVersionViewSet.as_view({"get": "retrieve"})),

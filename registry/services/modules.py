@@ -11,6 +11,7 @@ from orgs.services.audit import record_event
 from quotas.resources import Resource
 from quotas.services.reservations import forget_subject, release, reserve
 from registry.models import BreakingPolicy, Module, Version, VersionFile
+from registry.services.compile_settling import cancel_jobs_of
 from registry.services.contents import drop_contents
 from registry.services.dependencies import refuse_while_needed
 from spoke.core.errors import Conflict, NotFound
@@ -147,6 +148,7 @@ def delete_module(*, module: Module, actor: Actor, now: datetime) -> None:
         refuse_while_needed(versions=versions)
     release(org_id=org_id, resource=Resource.MODULES, amount=1, now=now)
     forget_subject(org_id=org_id, resource=Resource.VERSIONS, subject=module.pk, now=now)
+    cancel_jobs_of(org_id=org_id, versions=Version.objects.filter(module=module), now=now)
     files = VersionFile.objects.filter(org_id=org_id, version__module=module)
     freed = drop_contents(org_id=org_id, files=files, now=now)
     _, deleted = Version.objects.filter(module=module).delete()

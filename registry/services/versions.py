@@ -14,6 +14,7 @@ from quotas.services.reservations import release, reserve
 from registry import semver
 from registry.files import Push, path_problem
 from registry.models import BreakingPolicy, Module, Version, VersionFile, VersionQuerySet
+from registry.services.compile_settling import cancel_jobs_of
 from registry.services.contents import drop_contents, hold_contents
 from registry.services.dependencies import (
     Dependency,
@@ -204,6 +205,8 @@ def delete_version(*, version: Version, actor: Actor, now: datetime) -> None:
     module = version.module
     refuse_while_needed(versions=[version])
     release(org_id=version.org_id, resource=Resource.VERSIONS, subject=module.pk, amount=1, now=now)
+    going = Version.objects.filter(pk=version.pk)
+    cancel_jobs_of(org_id=version.org_id, versions=going, now=now)
     files = VersionFile.objects.filter(org_id=version.org_id, version=version)
     freed = drop_contents(org_id=version.org_id, files=files, now=now)
     touch_module(module=module, now=now)

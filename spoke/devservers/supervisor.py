@@ -22,7 +22,7 @@ from .places import Instance
 from .stripe_place import KEY, StripePlace
 
 # Every queue of the settings' task routes: a worker consumes those it is told, and no others.
-QUEUES = "default,email,metering,billing,webhooks"
+QUEUES = "default,email,metering,billing,webhooks,compile"
 SETUP_COMMANDS = ("migrate", "seed_plans", "seed_demo")
 STOP_SECONDS = 15.0
 UNREADY_SECONDS = 60.0

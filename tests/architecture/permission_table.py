@@ -30,6 +30,7 @@ _ORG = {
     "/orgs/<org:org>/transfer/accept": {"POST": READERS},
     "/orgs/<org:org>/audit-log": {"GET": TEAM},
     "/orgs/<org:org>/audit-log/export": {"GET": TEAM},
+    "/orgs/<org:org>/plans": {"GET": READERS},
     "/orgs/<org:org>/quotas": {"GET": READERS, "PUT": "staff", "PATCH": "staff"},
     "/orgs/<org:org>/quotas/check": {"POST": READERS},
     "/orgs/<org:org>/quotas/reservations": {"GET": READERS, "POST": BUILDERS},
@@ -54,6 +55,19 @@ _ORG = {
         "DELETE": BUILDERS,
     },
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/files/<path:path>": {"GET": READERS},
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile": {
+        "GET": READERS,
+        "POST": BUILDERS,
+    },
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile/<id:job_id>": {
+        "GET": READERS
+    },
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile/<id:job_id>/cancel": {
+        "POST": BUILDERS
+    },
+    "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/compile/<id:job_id>/artifact": {
+        "GET": READERS
+    },
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/archive": {"GET": READERS},
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/yank": {"POST": BUILDERS},
     "/orgs/<org:org>/modules/<str:name>/versions/<str:version>/unyank": {"POST": BUILDERS},
@@ -72,6 +86,10 @@ _ORG = {
     "/orgs/<org:org>/invoices/<id:invoice_id>": {"GET": TEAM},
     "/orgs/<org:org>/invoices/<id:invoice_id>/pdf": {"GET": TEAM},
     "/orgs/<org:org>/invoices/<id:invoice_id>/html": {"GET": TEAM},
+    "/orgs/<org:org>/invoices/<id:invoice_id>/credit-notes": {"GET": TEAM, "POST": "staff"},
+    "/orgs/<org:org>/invoices/<id:invoice_id>/credit-notes/<id:note_id>/pdf": {"GET": TEAM},
+    "/orgs/<org:org>/credits": {"GET": TEAM, "POST": "staff"},
+    "/orgs/<org:org>/billing/details": {"GET": TEAM, "PUT": PAYER, "PATCH": PAYER},
     "/orgs/<org:org>/payment-methods": {"GET": TEAM, "POST": PAYER},
     "/orgs/<org:org>/payment-methods/setup-intent": {"POST": PAYER},
     "/orgs/<org:org>/payment-methods/<slug:payment_method>/default": {"PUT": PAYER},

@@ -11,6 +11,10 @@ from django.db import connection
 from django.utils import timezone
 
 from billing.models import (
+    BillingDetails,
+    Credit,
+    CreditApplication,
+    CreditNote,
     DunningNotice,
     Invoice,
     InvoiceLine,
@@ -37,7 +41,7 @@ from quotas.services.budgets import set_budget
 from quotas.services.holds import place_hold
 from quotas.services.ingestion import ingest_events
 from quotas.services.usage import record_meter
-from registry.models import ModuleQuerySet
+from registry.models import CompileArtifact, ModuleQuerySet
 from spoke.core import tenancy
 from tests.factories import MembershipFactory, UserFactory
 
@@ -80,12 +84,16 @@ def fill(cast, api, who: str, org) -> None:
         key = {"Idempotency-Key": f"{path}-{body.get('name')}"}
         response = sender.post(url + path, body, format="json", headers=key)
         assert response.status_code == 201, (path, response.json())
+    order = client.post(f"{url}/modules/{mark}/versions/1.0.0/compile", {"language": "python"})
+    assert order.status_code == 202, order.json()
     override = {"max_modules": 7, "reason": mark}
     assert staff.patch(f"{url}/quotas", override, format="json").status_code == 200
     now = timezone.now()
     with tenancy.organization(org.pk):
         record_meter(org_id=org.pk, resource=Resource.COMPILE_JOBS, amount=3, at=now, now=now)
         fill_billing(org, mark, now)
+        kept = {"created_at": now, "last_used_at": now, "size_bytes": 1, "files": 1}
+        CompileArtifact.objects.create(org=org, digest="d" * 64, sha256="e" * 64, **kept)
         fill_alerts(org, colleague, now)
         fill_metering(org, mark, now)
 
@@ -112,6 +120,31 @@ def fill_billing(org, mark: str, now) -> None:
         period_end=over["end"],
         currency="usd",
         bill_to={"name": mark},
+        created_at=now,
+    )
+    BillingDetails.objects.create(org=org, legal_name=mark, updated_at=now)
+    credit = Credit.objects.create(
+        org=org,
+        currency="usd",
+        amount_minor=1,
+        remaining_minor=1,
+        reason=mark,
+        granted_by=mark,
+        created_at=now,
+    )
+    CreditApplication.objects.create(
+        org=org, credit=credit, invoice=invoice, amount_minor=1, applied_at=now
+    )
+    CreditNote.objects.create(
+        org=org,
+        invoice=invoice,
+        number=mark,
+        kind="refund",
+        amount_minor=1,
+        tax_minor=0,
+        currency="usd",
+        reason=mark,
+        created_by=mark,
         created_at=now,
     )
     InvoiceLine.objects.create(
@@ -198,6 +231,7 @@ def test_no_table_shows_a_row_of_another_organization(two_tenants):
         "invitations",
         "tokens",
         "modules",
+        "modules/acme-only/versions/1.0.0/compile",
         "audit-log",
         "invoices",
         "payment-methods",

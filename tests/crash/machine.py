@@ -233,11 +233,31 @@ def running_machine(*, organizations: int) -> Iterator[Machine]:
 
     CRASH_LOGS names a folder that the logs are copied to at the end.
     """
+    machine = None
+    with running_servers() as (folder, servers, leash):
+        try:
+            machine = _prepared(folder, servers, leash, organizations)
+            for process in (machine.web, *machine.workers):
+                process.start()
+            machine.await_web()
+            for worker in machine.workers:
+                machine.await_worker(worker)
+            yield machine
+        finally:
+            if machine is not None:
+                machine.clerk.end()
+                for process in (machine.web, *machine.workers):
+                    if process.child is not None:
+                        process.kill()
+
+
+@contextlib.contextmanager
+def running_servers() -> Iterator[tuple[Path, list[Server], Leash]]:
+    """A folder, durable servers in it, and the leash that ends them if this process dies."""
     folder = Path(tempfile.mkdtemp(prefix="spoke-crash-"))
     folder.chmod(0o755)  # PostgreSQL's own user passes through
     leash = Leash(ROOT, ())
     servers: list[Server] = []
-    machine = None
     try:
         for service in SERVERS:
             instance = Instance.of(root=folder, service=service, kind="dev")
@@ -246,19 +266,8 @@ def running_machine(*, organizations: int) -> Iterator[Machine]:
             servers[-1].start()
             assert servers[-1].child is not None
             leash.tell("+", servers[-1].child.pid)
-        machine = _prepared(folder, servers, leash, organizations)
-        for process in (machine.web, *machine.workers):
-            process.start()
-        machine.await_web()
-        for worker in machine.workers:
-            machine.await_worker(worker)
-        yield machine
+        yield folder, servers, leash
     finally:
-        if machine is not None:
-            machine.clerk.end()
-            for process in (machine.web, *machine.workers):
-                if process.child is not None:
-                    process.kill()
         for server in reversed(servers):
             sockets = server.instance.sockets()
             server.stop(at_once=True)
@@ -275,16 +284,14 @@ def running_machine(*, organizations: int) -> Iterator[Machine]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prepared(folder: Path, servers: list[Server], leash: Leash, organizations: int) -> Machine:
+def environment(folder: Path, servers: list[Server]) -> dict[str, str]:
+    """What Spoke's processes need to work with these servers, and nothing of this process's."""
     postgres, valkey = servers
-    sockets = [server.instance.sockets() for server in servers]
-    assert sockets[0] is not None
-    assert sockets[1] is not None
     clean = ("PYTEST", "COV", "SPOKE_", "DATABASE_", "QUOTA_", "CELERY")
-    env = {
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith(clean)},
-        "DATABASE_URL": postgres.url(sockets[0]),
-        "REDIS_URL": valkey.url(sockets[1]),
+        "DATABASE_URL": postgres.url(postgres.instance.sockets()),
+        "REDIS_URL": valkey.url(valkey.instance.sockets()),
         "SPOKE_ENV": "development",
         "DJANGO_SETTINGS_MODULE": "spoke.settings",
         "EMAIL_URL": "memorymail://",
@@ -294,7 +301,10 @@ def _prepared(folder: Path, servers: list[Server], leash: Leash, organizations: 
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",
     }
-    script = PREPARE.format(organizations=organizations)
+
+
+def run_script(script: str, env: dict[str, str]) -> list[list[str]]:
+    """The words of each line that a script of Python printed."""
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**env, "LOG_LEVEL": "ERROR"},
@@ -304,25 +314,36 @@ def _prepared(folder: Path, servers: list[Server], leash: Leash, organizations: 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = [line.split() for line in done.stdout.splitlines()]
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def _prepared(folder: Path, servers: list[Server], leash: Leash, organizations: int) -> Machine:
+    postgres, valkey = servers
+    env = environment(folder, servers)
+    told = run_script(PREPARE.format(organizations=organizations), env)
     port = free_port()
     return Machine(
         folder=folder,
         postgres=postgres,
         valkey=valkey,
-        conninfo=make_conninfo(host=str(sockets[0]), user="spoke", dbname="spoke"),
-        redis_url=valkey.url(sockets[1]),
+        conninfo=conninfo_of(postgres),
+        redis_url=env["REDIS_URL"],
         env=env,
         port=port,
         web=Process("web", _web(port), env, folder / "web.log", leash),
         workers=[
-            Process(name, _worker(name), env, folder / f"{name}.log", leash)
+            Process(name, worker_command(name, "metering"), env, folder / f"{name}.log", leash)
             for name in ("worker-a", "worker-b")
         ],
         clerk=Clerk({**env, "LOG_LEVEL": "ERROR"}, folder / "clerk.log", leash),
         token=next(word[1] for word in told if word[0] == "token"),
         org_ids=[int(word[1]) for word in told if word[0] == "org"],
     )
+
+
+def conninfo_of(postgres: Server) -> str:
+    """How to reach the database as its owner."""
+    return make_conninfo(host=str(postgres.instance.sockets()), user="spoke", dbname="spoke")
 
 
 # As the supervisor of `make run` starts them.
@@ -333,7 +354,7 @@ def _web(port: int) -> list[str]:
     return [*command, "--respawn-failed-workers", "--workers-kill-timeout", "5"]
 
 
-def _worker(name: str) -> list[str]:
-    command = ["celery", "--quiet", "-A", "spoke", "worker", "--pool", "prefork"]
-    command += ["--concurrency", "2", "-Q", "metering", "-n", f"{name}@%h", "--loglevel", "INFO"]
+def worker_command(name: str, queues: str, module: str = "celery") -> list[str]:
+    command = [module, "--quiet", "-A", "spoke", "worker", "--pool", "prefork"]
+    command += ["--concurrency", "2", "-Q", queues, "-n", f"{name}@%h", "--loglevel", "INFO"]
     return [*command, "--without-gossip", "--without-mingle"]

@@ -16,7 +16,12 @@ from spoke.devservers.errors import wait_until
 from tests.support.running import ROOT, free_port, process, running_web
 
 WORKER = ["celery", "--quiet", "-A", "spoke", "worker", "--pool", "solo", "--loglevel", "WARNING"]
-QUEUES = ["-Q", "default,email,metering,billing,webhooks", "--without-gossip", "--without-mingle"]
+QUEUES = [
+    "-Q",
+    "default,email,metering,billing,webhooks,compile",
+    "--without-gossip",
+    "--without-mingle",
+]
 
 
 @pytest.fixture
