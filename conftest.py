@@ -17,9 +17,16 @@ from orgs.models import Organization, User
 from orgs.roles import Scope
 from orgs.services.tokens import create_personal_token
 from spoke.core import tenancy
+from tests.devservers.stripe.shapes import FIXTURES
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 
 ROLES = ("owner", "admin", "developer", "viewer", "outsider", "staff")
+
+
+def pytest_report_header() -> str:
+    """Says what the stand-in for Stripe is held against."""
+    held = f"and {FIXTURES}" if FIXTURES.exists() else f"alone: {FIXTURES} is absent"
+    return f"stripe shapes: the SDK's classes {held}"
 
 
 @pytest.fixture(scope="session")

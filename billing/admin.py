@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import IntegerField, ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 from djstripe import models as mirrored
 from unfold.admin import ModelAdmin, TabularInline
 
-from billing import models
+from billing import credit_admin, models  # noqa: F401 - registers what it has
 from billing.models import Collection, Invoice, InvoiceStatus, Subscription
 from billing.services import inbox, invoicing, subscriptions
 from billing.tasks import process_event, push_due_invoices
@@ -51,13 +53,22 @@ class InvoiceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     # Its organization may be gone: the document says whom it was for.
     exclude = ("org",)
     inlines = (LineInline,)
-    actions = ("mark_paid", "void", "give_up")
+    actions = ("credit", "mark_paid", "void", "give_up")
     show_full_result_count = False
 
     @admin.display(description="to")
     def billed_to(self, invoice: Invoice) -> str:
         """The organization's name then."""
         return str(invoice.bill_to.get("name", ""))
+
+    @admin.action(description="Credit", permissions=["act"])
+    def credit(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> HttpResponse | None:
+        """Leads to the page that issues a credit note of one invoice."""
+        rows = list(queryset[:2])
+        if len(rows) != 1:
+            messages.error(request, "Choose one invoice.")
+            return None
+        return redirect(f"{reverse('admin:billing_creditnote_add')}?invoice={rows[0].pk}")
 
     @admin.action(description="Mark as paid", permissions=["act"])
     def mark_paid(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:

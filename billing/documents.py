@@ -1,9 +1,12 @@
-"""An invoice to read and to print: a page and a PDF, both from templates/billing/invoice_document.html.
+"""Invoices and credit notes to read and to print: a page and a PDF, both from
+templates/billing/invoice_document.html.
 
-The template keeps to the elements that the PDF library lays out: headings, paragraphs and tables.
+The template keeps to the elements that the PDF library lays out: headings, paragraphs, tables, images.
 """
 
+import base64
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from fpdf import FPDF, TextStyle
 
-from billing.models import Invoice
+from billing.models import Branding, CreditNote, Invoice, NoteKind
 from spoke.core.money import format_minor
 
 # Of its own, so that a name in any alphabet of Europe prints, whatever the machine has installed.
@@ -24,6 +27,11 @@ TITLES = {
     "paid": "Invoice",
     "void": "Void invoice",
     "uncollectible": "Invoice",
+}
+NOTE_LINES = {
+    NoteKind.REFUND: "Refunded",
+    NoteKind.CREDIT: "To your credit",
+    NoteKind.REDUCTION: "Less to pay",
 }
 
 
@@ -40,16 +48,24 @@ class PrintedLine:
 
 def invoice_page(invoice: Invoice) -> str:
     """The invoice as a page of HTML that prints well."""
-    return render_to_string("billing/invoice.html", _context(invoice))
+    return render_to_string("billing/invoice.html", _invoice(invoice))
 
 
 def invoice_pdf(invoice: Invoice) -> bytes:
     """The invoice as a PDF of A4 pages, with its fonts. The same invoice gives the same bytes."""
-    context = _context(invoice)
+    return _pdf(_invoice(invoice), invoice.finalized_at or invoice.created_at)
+
+
+def note_pdf(note: CreditNote) -> bytes:
+    """The credit note as a PDF, as of an invoice."""
+    return _pdf(_note(note), note.created_at)
+
+
+def _pdf(context: dict[str, Any], made_at: datetime) -> bytes:
     pdf = FPDF(format="A4")
-    pdf.set_creation_date(invoice.finalized_at or invoice.created_at)
-    pdf.set_title(f"{context['title']} {invoice.number or ''}".strip())
-    pdf.set_author(settings.INVOICE_FROM.splitlines()[0])
+    pdf.set_creation_date(made_at)
+    pdf.set_title(f"{context['title']} {context['number']}".strip())
+    pdf.set_author(context["parties"][0][0])
     pdf.add_font(FONT, "", FONTS / "DejaVuSans.ttf")
     pdf.add_font(FONT, "B", FONTS / "DejaVuSans-Bold.ttf")
     pdf.set_font(FONT, size=9)
@@ -59,19 +75,19 @@ def invoice_pdf(invoice: Invoice) -> bytes:
         render_to_string("billing/invoice_document.html", context),
         table_line_separators=True,
         tag_styles={
-            "h1": TextStyle(FONT, "B", 18, color=0, t_margin=0, b_margin=0.5),
+            "h1": TextStyle(FONT, "B", 18, color=context["colour"] or 0, t_margin=0, b_margin=0.5),
             "p": TextStyle(t_margin=1, b_margin=4),
         },
     )
     return bytes(pdf.output())
 
 
-def _context(invoice: Invoice) -> dict[str, Any]:
+def _invoice(invoice: Invoice) -> dict[str, Any]:
     currency = invoice.currency
     lines = [
         PrintedLine(
             description=line.description,
-            period=f"{line.start:%Y-%m-%d} to {line.end:%Y-%m-%d}",
+            period=_period(line.start, line.end),
             quantity=_quantity(line.quantity, line.unit),
             unit_price="" if line.kind != "overage" else f"{line.unit_amount.normalize():f}",
             amount=format_minor(line.amount_minor, currency),
@@ -79,18 +95,73 @@ def _context(invoice: Invoice) -> dict[str, Any]:
         for line in invoice.lines.order_by("position")
     ]
     return {
+        **_frame(invoice),
         "invoice": invoice,
         "title": TITLES[invoice.status],
-        "parties": list(zip_longest(settings.INVOICE_FROM.splitlines(), _buyer(invoice))),
+        "number": invoice.number or "",
         "lines": lines,
         "total": format_minor(invoice.total_minor, currency),
-        "currency": currency.upper(),
     }
 
 
-def _buyer(invoice: Invoice) -> list[str]:
-    to = invoice.bill_to
-    return [to.get("display_name") or to.get("name", ""), to.get("email", "")]
+def _note(note: CreditNote) -> dict[str, Any]:
+    invoice, currency = note.invoice, note.currency
+    line = PrintedLine(
+        description=f"{NOTE_LINES[NoteKind(note.kind)]}: {note.reason}",
+        period=_period(invoice.period_start, invoice.period_end),
+        quantity="1",
+        unit_price="",
+        amount=format_minor(note.amount_minor - note.tax_minor, currency),
+    )
+    taxes = [
+        PrintedLine(tax.description, line.period, "1", "", format_minor(note.tax_minor, currency))
+        for tax in invoice.lines.filter(kind="tax")[:1]
+    ]
+    return {
+        **_frame(invoice),
+        "note": note,
+        "invoice": invoice,
+        "title": "Void credit note" if note.status == "void" else "Credit note",
+        "number": note.number,
+        "lines": [line, *taxes],
+        "total": format_minor(note.amount_minor, currency),
+    }
+
+
+def _frame(invoice: Invoice) -> dict[str, Any]:
+    """What stands around the lines of an invoice, or of what corrects it."""
+    branding = invoice.branding
+    return {
+        "parties": list(zip_longest(_seller(branding), _buyer(invoice.bill_to))),
+        "currency": invoice.currency.upper(),
+        "colour": branding.colour if branding else "",
+        "logo": base64.b64encode(branding.logo).decode() if branding and branding.logo else "",
+        "footer": branding.footer.splitlines() if branding else [],
+    }
+
+
+def _seller(branding: Branding | None) -> list[str]:
+    if branding is None:
+        return list(settings.INVOICE_FROM.splitlines())
+    return [branding.name, *branding.address.splitlines()]
+
+
+def _buyer(to: dict[str, str]) -> list[str]:
+    town = " ".join(part for part in (to.get("postal_code"), to.get("city")) if part)
+    place = ", ".join(part for part in (town, to.get("state"), to.get("country")) if part)
+    told = [
+        to.get("legal_name") or to.get("display_name") or to.get("name", ""),
+        to.get("line1"),
+        to.get("line2"),
+        place,
+        f"Tax id {to['tax_id']}" if to.get("tax_id") else "",
+        to.get("email", ""),
+    ]
+    return [line for line in told if line]
+
+
+def _period(start: datetime, end: datetime) -> str:
+    return f"{start:%Y-%m-%d} to {end:%Y-%m-%d}"
 
 
 def _quantity(quantity: Any, unit: str) -> str:

@@ -5,18 +5,25 @@ from datetime import datetime
 from celery import shared_task
 from django.utils import timezone
 
-from billing.emails import send_due_notice
+from billing.emails import send_due_notice, send_expiry_warning
 from billing.services import (
     by_card,
     dunning,
+    expiry,
     inbox,
     invoicing,
     reconciliation,
+    set_close,
+    stripe_credit_notes,
+    stripe_details,
     stripe_invoices,
     subscriptions,
 )
 from billing.stripe import client
 from spoke.core import tenancy
+
+# Invoices that are written in one transaction.
+BATCH = 5_000
 
 
 @shared_task
@@ -37,11 +44,19 @@ def turn_subscription(org_id: int) -> bool:
 
 @shared_task
 def draft_due_invoices() -> int:
-    """Starts a task for each ended period that wants an invoice; returns how many."""
-    due = invoicing.due_for_draft(now=timezone.now())
+    """Drafts a batch of the ended periods that want an invoice, and starts another for the rest.
+
+    What does not fit a batch has a task of its own. Returns how many periods that was.
+    """
+    now = timezone.now()
+    drafted = set_close.draft_invoices(now=now, most=BATCH)
+    if drafted == BATCH:
+        draft_due_invoices.delay()
+        return drafted
+    due = invoicing.due_for_draft(now=now)
     for org_id, start in due:
         draft_invoice.delay(org_id, start.isoformat())
-    return len(due)
+    return drafted + len(due)
 
 
 @shared_task
@@ -58,11 +73,20 @@ def draft_invoice(org_id: int, period_start: str) -> int | None:
 
 @shared_task
 def finalize_due_invoices() -> int:
-    """Starts a task for each draft whose period is closed; returns how many."""
+    """Gives out a batch of the invoices whose period is closed, and starts another for the rest.
+
+    What does not fit a batch has a task of its own. Returns how many periods that was.
+    """
+    written = set_close.finalize_invoices(now=timezone.now(), most=BATCH)
+    if written and client.configured():
+        push_due_invoices.delay()
+    if written == BATCH:
+        finalize_due_invoices.delay()
+        return written
     due = invoicing.due_for_number()
     for org_id, invoice_id in due:
         finalize_invoice.delay(org_id, invoice_id)
-    return len(due)
+    return written + len(due)
 
 
 @shared_task
@@ -127,6 +151,51 @@ def push_invoice(org_id: int, invoice_id: int) -> str | None:
 
 
 @shared_task
+def push_due_notes() -> int:
+    """Starts a task for each credit note that Stripe has yet to be told of; returns how many."""
+    due = stripe_credit_notes.due_for_push() if client.configured() else []
+    for org_id, note_id in due:
+        push_note.delay(org_id, note_id)
+    return len(due)
+
+
+@shared_task
+def push_note(org_id: int, note_id: int) -> str | None:
+    """Has Stripe do what one credit note promises; returns its id there."""
+    return stripe_credit_notes.push_note(org_id=org_id, note_id=note_id, now=timezone.now())
+
+
+@shared_task
+def push_due_details() -> int:
+    """Starts a task for each organization whose billing details changed; returns how many."""
+    due = stripe_details.due_for_push() if client.configured() else []
+    for org_id in due:
+        push_details.delay(org_id)
+    return len(due)
+
+
+@shared_task
+def push_details(org_id: int) -> bool:
+    """Tells Stripe of one organization's billing details; says whether that was due."""
+    return client.configured() and stripe_details.push_details(org_id=org_id, now=timezone.now())
+
+
+@shared_task
+def sync_taxes() -> int:
+    """Starts a task for each customer, since rates of tax changed; returns how many."""
+    customers = reconciliation.customers() if client.configured() else []
+    for org_id in customers:
+        sync_tax.delay(org_id)
+    return len(customers)
+
+
+@shared_task
+def sync_tax(org_id: int) -> bool:
+    """Has Stripe bill one organization at the rates that hold; says whether it did not."""
+    return stripe_details.sync_subscription_tax(org_id=org_id, now=timezone.now())
+
+
+@shared_task
 def reconcile_subscriptions() -> int:
     """Starts a task for each subscription that was left half-made, or whose organization is closed."""
     due = reconciliation.unfinished(now=timezone.now()) if client.configured() else []
@@ -174,3 +243,18 @@ def chase(org_id: int) -> int:
     with tenancy.organization(org_id):
         dunning.enforce(org_id=org_id, now=now)
     return send_due_notice(org_id=org_id, now=now)
+
+
+@shared_task
+def warn_of_expiry() -> int:
+    """Starts a task for each organization whose card is about to expire; returns how many."""
+    soon = expiry.expiring(now=timezone.now())
+    for org_id in soon:
+        warn_of_card.delay(org_id)
+    return len(soon)
+
+
+@shared_task
+def warn_of_card(org_id: int) -> int:
+    """Tells one organization that its card expires; returns how many were written to."""
+    return send_expiry_warning(org_id=org_id, now=timezone.now())

@@ -13,8 +13,10 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from orgs.admin import actor_of
 from quotas import models
+from quotas.admin_plans import PlanBuilding
 from quotas.resources import Resource
 from quotas.services.limits import set_overrides
+from quotas.services.offers import offer_plan, withdraw_offer
 from quotas.services.plans import assign_plan
 from spoke.core.admin import ReadOnly
 
@@ -31,7 +33,10 @@ class PriceInline(ReadOnly, TabularInline):  # type: ignore[misc]
 
 class ChargeInline(ReadOnly, TabularInline):  # type: ignore[misc]
     model = models.PlanCharge
-    fields = ("resource", "currency", "unit", "unit_size", "included", "unit_amount")
+    fields = (
+        *("resource", "currency", "model", "unit", "unit_size", "included", "unit_amount"),
+        *("tiers", "minimum", "maximum"),
+    )
 
 
 class PeriodUsageInline(ReadOnly, TabularInline):  # type: ignore[misc]
@@ -40,14 +45,55 @@ class PeriodUsageInline(ReadOnly, TabularInline):  # type: ignore[misc]
 
 
 @admin.register(models.Plan)
-class PlanAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
-    """Plans are published from the file of plans, and never edited."""
+class PlanAdmin(PlanBuilding, ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """Plans are published from the file of plans, or built here for somebody, and never edited."""
 
     list_display = ("code", "version", "name", "is_public", "created_at", "superseded_at")
     list_filter = ("code", "is_public", ("superseded_at", admin.EmptyFieldListFilter))
     search_fields = ("code", "name")
     ordering = ("position", "-version")
     inlines = (LimitInline, PriceInline, ChargeInline)
+
+
+class PlanOfferForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Says beside the field what the service would refuse."""
+
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"]
+        if not models.Plan.objects.current().filter(code=code).exists():
+            raise ValidationError("There is no such plan.")
+        return code
+
+
+@admin.register(models.PlanOffer)
+class PlanOfferAdmin(ModelAdmin):
+    """Which plans outside of the catalogue an organization may subscribe to."""
+
+    list_display = ("org", "code", "created_at")
+    list_filter = ("code",)
+    list_select_related = ("org",)
+    search_fields = ("org__name", "org__display_name", "code")
+    autocomplete_fields = ("org",)
+    fields = ("org", "code")
+    form = PlanOfferForm
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        done = offer_plan(
+            org_id=obj.org_id, code=obj.code, actor=actor_of(request), now=timezone.now()
+        )
+        obj.pk = done.pk
+
+    def delete_model(self, request: HttpRequest, obj: models.PlanOffer) -> None:
+        withdraw_offer(
+            org_id=obj.org_id, code=obj.code, actor=actor_of(request), now=timezone.now()
+        )
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[models.PlanOffer]) -> None:
+        for obj in queryset.order_by("org_id", "code"):
+            self.delete_model(request, obj)
 
 
 @admin.register(models.PlanAssignment)

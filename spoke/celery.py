@@ -65,6 +65,14 @@ app.conf.beat_schedule = {
         "task": "billing.tasks.push_due_invoices",
         "schedule": crontab(minute="*/5"),
     },
+    "push-credit-notes": {
+        "task": "billing.tasks.push_due_notes",
+        "schedule": crontab(minute="*/5"),
+    },
+    "push-billing-details": {
+        "task": "billing.tasks.push_due_details",
+        "schedule": crontab(minute="*/5"),
+    },
     "reconcile-subscriptions": {
         "task": "billing.tasks.reconcile_subscriptions",
         "schedule": crontab(minute="*/10"),
@@ -76,6 +84,10 @@ app.conf.beat_schedule = {
     "chase-overdue-payments": {
         "task": "billing.tasks.chase_overdue",
         "schedule": crontab(minute="15"),
+    },
+    "warn-of-expiring-cards": {
+        "task": "billing.tasks.warn_of_expiry",
+        "schedule": crontab(hour="7", minute="45"),
     },
     "expire-invitations": {
         "task": "orgs.tasks.expire_invitations",

@@ -155,6 +155,21 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         14,
         "Days for which an organization whose payment failed can still be written to.",
     ),
+    "BILLING_CARD_WARNING_DAYS": (
+        int,
+        30,
+        "Days before the end of a card's last month from which owners and admins are told of it.",
+    ),
+    "INVOICE_SELLER_COUNTRY": (
+        str,
+        "US",
+        "Where invoices are from, ISO 3166-1: decides about the reverse charge within the EU.",
+    ),
+    "STRIPE_TAX": (
+        bool,
+        False,
+        "Stripe Tax reckons the tax of base prices, which must be set up at Stripe; else our own rates.",
+    ),
     "INVOICE_DUE_DAYS": (int, 14, "Days in which an invoice is to be paid."),
 }
 

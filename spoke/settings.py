@@ -156,9 +156,12 @@ if host := env("STRIPE_API_HOST"):
     STRIPE_API_HOST: str = host
 BILLING_DUNNING_DAYS: list[int] = sorted(int(day) for day in env("BILLING_DUNNING_DAYS"))
 BILLING_GRACE_DAYS: int = env("BILLING_GRACE_DAYS")
+BILLING_CARD_WARNING_DAYS: int = env("BILLING_CARD_WARNING_DAYS")
 INVOICE_SELLER = env("INVOICE_SELLER")
 INVOICE_FROM: str = env("INVOICE_FROM").replace("\\n", "\n")
 INVOICE_DUE_DAYS = env("INVOICE_DUE_DAYS")
+INVOICE_SELLER_COUNTRY: str = env("INVOICE_SELLER_COUNTRY").upper()
+STRIPE_TAX: bool = env("STRIPE_TAX")
 
 
 def redis_database(number: int) -> str:
@@ -299,6 +302,9 @@ SPECTACULAR_SETTINGS = {
         "TokenStatusEnum": "orgs.models.TokenStatus",
         "InvoiceStatusEnum": "billing.models.InvoiceStatus",
         "SubscriptionStatusEnum": "billing.models.SubscriptionStatus",
+        "CreditNoteKindEnum": "billing.models.NoteKind",
+        "CreditNoteStatusEnum": "billing.models.NoteStatus",
+        "LineKindEnum": "billing.models.LineKind",
         "TransferStatusEnum": "orgs.models.TransferStatus",
         "PeriodStatusEnum": ["open", "closed"],
         "BulkResultEnum": ["ok", "error"],

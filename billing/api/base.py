@@ -1,13 +1,18 @@
 """What views of billing share that ask Stripe."""
 
+import hashlib
 from typing import NoReturn
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from rest_framework.request import Request
 
 from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
 from quotas.models import Plan
+from quotas.services.offers import plans_for
+from spoke.core import tenancy
 from spoke.core.errors import InvalidInput, NotYetAvailable
+from spoke.core.idempotency import read_key
 from spoke.core.schema import ProblemSerializer, problem_example
 
 TAGS = ["Billing"]
@@ -42,9 +47,13 @@ def not_set_up() -> NoReturn:
     raise NotYetAvailable(DETAIL, code="billing_not_available")
 
 
-def plan_of(code: str) -> Plan:
-    """The current version of a public plan. Raises InvalidInput."""
-    plan = Plan.objects.current().filter(code=code, is_public=True).first()
+def plan_of(code: str, *, org_id: int) -> Plan:
+    """The current version of a plan that is public or on offer to the organization.
+
+    Raises InvalidInput.
+    """
+    with tenancy.organization(org_id):
+        plan = plans_for(org_id=org_id).filter(code=code).first()
     if plan is None:
         raise InvalidInput(f"There is no plan {code!r} to subscribe to.", field="plan")
     return plan
@@ -69,3 +78,10 @@ class BillingViewSet(OrgScopedViewSet):
         "checkout": Permission.BILLING_WRITE,
     }
     outside = frozenset(permissions) - {"list", "retrieve"}
+
+    def wish_of(self, request: Request) -> str:
+        """The same for a request that is sent again with its Idempotency-Key."""
+        key = read_key(request)
+        if key is None:
+            return f"at-{int(self.now.timestamp())}"
+        return f"key-{hashlib.sha256(key.encode()).hexdigest()[:32]}"

@@ -13,7 +13,8 @@ from rest_framework.response import Response
 from billing.documents import invoice_page, invoice_pdf
 from billing.models import Invoice, InvoiceStatus, LineKind
 from billing.services import invoicing
-from billing.services.lines import DEFAULT_CURRENCY, Bill, Line
+from billing.services.lines import DEFAULT_CURRENCY, Line
+from billing.services.totals import FullBill
 from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
 from spoke.core.errors import NotFound
@@ -52,14 +53,32 @@ _INVOICE: dict[str, Any] = {
     "period_start": "2026-10-05T09:30:00Z",
     "period_end": "2026-11-05T09:30:00Z",
     "currency": "usd",
+    "subtotal_cents": 6070,
+    "tax_cents": 0,
     "amount_cents": 6070,
+    "credited_cents": 0,
+    "amount_due_cents": 6070,
     "created_at": "2026-11-05T09:35:02Z",
     "finalized_at": "2026-11-05T10:35:04Z",
     "due_at": "2026-11-19T10:35:04Z",
     "settled_at": None,
 }
 _DETAIL = _INVOICE | {
-    "bill_to": {"name": "acme", "display_name": "Acme", "email": "ada@acme.example"},
+    "bill_to": {
+        "name": "acme",
+        "display_name": "Acme",
+        "email": "ada@acme.example",
+        "legal_name": "Acme Robotics GmbH",
+        "line1": "Torstraße 1",
+        "line2": "",
+        "city": "Berlin",
+        "postal_code": "10119",
+        "state": "",
+        "country": "DE",
+        "tax_id_type": "eu_vat",
+        "tax_id": "DE123456789",
+    },
+    "tax_note": "",
     "lines": [_BASE, _LINE],
 }
 INVOICE = OpenApiExample("An invoice", value=_INVOICE, response_only=True)
@@ -68,7 +87,10 @@ UPCOMING = OpenApiExample(
     "So far",
     value={
         key: _DETAIL[key]
-        for key in ("period_start", "period_end", "currency", "amount_cents", "lines")
+        for key in (
+            *("period_start", "period_end", "currency", "subtotal_cents", "tax_cents"),
+            *("amount_cents", "tax_note", "lines"),
+        )
     },
     response_only=True,
 )
@@ -110,7 +132,19 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     period_start = serializers.DateTimeField()
     period_end = serializers.DateTimeField()
     currency = serializers.CharField()
-    amount_cents = serializers.IntegerField(source="total_minor")
+    subtotal_cents = serializers.IntegerField(
+        source="subtotal_minor", help_text="What tax is on: without it."
+    )
+    tax_cents = serializers.IntegerField(source="tax_minor")
+    amount_cents = serializers.IntegerField(
+        source="total_minor", help_text="With tax, less what was paid before: the total."
+    )
+    credited_cents = serializers.IntegerField(
+        source="credited_minor", help_text="What credit notes took off again."
+    )
+    amount_due_cents = serializers.IntegerField(
+        source="due_minor", help_text="What is still to be paid."
+    )
     created_at = serializers.DateTimeField()
     finalized_at = serializers.DateTimeField(allow_null=True)
     due_at = serializers.DateTimeField(allow_null=True)
@@ -123,10 +157,20 @@ class BillToSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     display_name = serializers.CharField(allow_blank=True)
     email = serializers.CharField()
+    legal_name = serializers.CharField(required=False)
+    line1 = serializers.CharField(required=False)
+    line2 = serializers.CharField(required=False)
+    city = serializers.CharField(required=False)
+    postal_code = serializers.CharField(required=False)
+    state = serializers.CharField(required=False)
+    country = serializers.CharField(required=False)
+    tax_id_type = serializers.CharField(required=False)
+    tax_id = serializers.CharField(required=False)
 
 
 class InvoiceDetailSerializer(InvoiceSerializer):
     bill_to = BillToSerializer()
+    tax_note = serializers.CharField(help_text="Why no tax is charged, where that has to be said.")
     lines = serializers.SerializerMethodField()
 
     @extend_schema_field(LineSerializer(many=True))
@@ -140,7 +184,10 @@ class UpcomingSerializer(serializers.Serializer[Any]):
     period_start = serializers.DateTimeField()
     period_end = serializers.DateTimeField()
     currency = serializers.CharField()
-    amount_cents = serializers.IntegerField()
+    subtotal_cents = serializers.IntegerField(source="subtotal_minor")
+    tax_cents = serializers.IntegerField(source="tax_minor")
+    amount_cents = serializers.IntegerField(source="total_minor")
+    tax_note = serializers.CharField()
     lines = LineSerializer(many=True)
 
 
@@ -231,12 +278,15 @@ class InvoiceViewSet(OrgScopedViewSet):
     )
     def upcoming(self, request: Request, org: str) -> Response:
         period, bill = invoicing.upcoming(org_id=self.org.pk, now=self.now)
-        bill = bill or Bill(DEFAULT_CURRENCY, list[Line]())
+        bill = bill or FullBill(DEFAULT_CURRENCY, list[Line]())
         answer = {
             "period_start": period.start,
             "period_end": period.end,
             "currency": bill.currency,
-            "amount_cents": bill.total_minor,
+            "subtotal_minor": bill.subtotal_minor,
+            "tax_minor": bill.tax_minor,
+            "total_minor": bill.total_minor,
+            "tax_note": bill.tax_note,
             "lines": bill.lines,
         }
         return Response(UpcomingSerializer(answer).data)

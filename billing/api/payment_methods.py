@@ -94,6 +94,7 @@ class PaymentMethodViewSet(BillingViewSet):
             org_id=self.org.pk,
             payment_method=sent["stripe_payment_method_id"],
             set_as_default=sent["set_as_default"],
+            wish=self.wish_of(request),
             now=self.now,
         )
         return Response(PaymentMethodSerializer(row).data, status=201)
@@ -175,7 +176,7 @@ class PaymentMethodViewSet(BillingViewSet):
         if not client.configured():
             not_set_up()
         wish = Wish(
-            plan=plan_of(sent["plan"]),
+            plan=plan_of(sent["plan"], org_id=self.org.pk),
             interval=sent["interval"],
             currency=sent["currency"].lower(),
             trial_days=sent.get("trial_period_days", 0),

@@ -167,7 +167,7 @@ class SubscriptionViewSet(BillingViewSet):
     def subscribe(self, request: Request, org: str) -> Response:
         sent = self.valid(SubscriptionInput, request.data)
         wish = Wish(
-            plan=plan_of(sent["plan"]),
+            plan=plan_of(sent["plan"], org_id=self.org.pk),
             interval=sent["interval"],
             currency=sent["currency"].lower(),
             trial_days=sent.get("trial_period_days", 0),
@@ -204,13 +204,14 @@ class SubscriptionViewSet(BillingViewSet):
                 org_id=self.org.pk,
                 payment_method=sent["payment_method_id"],
                 set_as_default=True,
+                wish=self.wish_of(request),
                 now=self.now,
             )
         row = self._live()
         if "plan" in sent or "interval" in sent:
             row = by_card.change_plan(
                 org_id=self.org.pk,
-                plan=plan_of(sent["plan"]) if "plan" in sent else row.plan,
+                plan=plan_of(sent["plan"], org_id=self.org.pk) if "plan" in sent else row.plan,
                 interval=sent.get("interval"),
                 actor=self.context.actor,
                 now=self.now,
@@ -240,7 +241,7 @@ class SubscriptionViewSet(BillingViewSet):
         sent = self.valid(PreviewInput, request.data)
         if not client.configured():
             not_set_up()
-        plan, interval = plan_of(sent["plan"]), sent.get("interval")
+        plan, interval = plan_of(sent["plan"], org_id=self.org.pk), sent.get("interval")
         with tenancy.organization(self.org.pk):
             live = subscriptions.live_subscription(org_id=self.org.pk)
         if live is None:

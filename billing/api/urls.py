@@ -4,6 +4,8 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, path
 
+from billing.api.credits import CreditNoteViewSet, CreditViewSet
+from billing.api.details import DetailsViewSet
 from billing.api.invoices import InvoiceViewSet
 from billing.api.payment_methods import PaymentMethodViewSet
 from billing.api.subscription import SubscriptionViewSet
@@ -37,6 +39,14 @@ _INVOICES: dict[str, Actions] = {
     "invoices/<id:invoice_id>/pdf": {"get": "pdf"},
     "invoices/<id:invoice_id>/html": {"get": "page"},
 }
+_CREDITS: dict[str, Actions] = {"credits": {"get": "list", "post": "give"}}
+_NOTES: dict[str, Actions] = {
+    "invoices/<id:invoice_id>/credit-notes": {"get": "list", "post": "issue"},
+    "invoices/<id:invoice_id>/credit-notes/<id:note_id>/pdf": {"get": "pdf"},
+}
+_DETAILS: dict[str, Actions] = {
+    "billing/details": {"get": "retrieve", "put": "replace", "patch": "change"}
+}
 urlpatterns: list[URLPattern | URLResolver] = [
     *(
         path(f"orgs/<org:org>/{address}", view.as_view(actions))
@@ -44,6 +54,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
             (SubscriptionViewSet, _SUBSCRIPTION),
             (PaymentMethodViewSet, _PAYMENT),
             (InvoiceViewSet, _INVOICES),
+            (CreditViewSet, _CREDITS),
+            (CreditNoteViewSet, _NOTES),
+            (DetailsViewSet, _DETAILS),
         )
         for address, actions in routes.items()
     ),

@@ -1,5 +1,14 @@
 """Tables of billing."""
 
+from billing.models.credit import (
+    Credit,
+    CreditApplication,
+    CreditNote,
+    NoteKind,
+    NoteSource,
+    NoteStatus,
+)
+from billing.models.details import BillingDetails, Branding, Partner, TaxRate
 from billing.models.invoice import (
     Invoice,
     InvoiceLine,
@@ -19,7 +28,12 @@ from billing.models.stripe import (
 from billing.models.subscription import Collection, Subscription, SubscriptionStatus
 
 __all__ = [
+    "BillingDetails",
+    "Branding",
     "Collection",
+    "Credit",
+    "CreditApplication",
+    "CreditNote",
     "DunningNotice",
     "EventStatus",
     "Invoice",
@@ -27,11 +41,16 @@ __all__ = [
     "InvoiceSource",
     "InvoiceStatus",
     "LineKind",
+    "NoteKind",
+    "NoteSource",
+    "NoteStatus",
     "NumberSequence",
+    "Partner",
     "PaymentMethod",
     "StripeCustomer",
     "StripePrice",
     "Subscription",
     "SubscriptionStatus",
+    "TaxRate",
     "WebhookEvent",
 ]

@@ -36,7 +36,9 @@ class LineKind(models.TextChoices):
     BASE = "base"
     PRORATION = "proration"
     OVERAGE = "overage"
+    CREDIT = "credit"
     TAX = "tax"
+    ROUNDING = "rounding"
 
 
 class InvoiceSource(models.TextChoices):
@@ -93,9 +95,20 @@ class Invoice(models.Model):
         max_length=16, choices=InvoiceStatus.choices, default=InvoiceStatus.DRAFT
     )
     currency = models.CharField(max_length=3)
+    # What tax is on, and the tax on it. What was paid before comes off after: total_minor is less then.
+    subtotal_minor = models.BigIntegerField(default=0)
+    tax_minor = models.BigIntegerField(default=0)
     total_minor = models.BigIntegerField(default=0)
-    # Whom it is made out to: name, display_name and email of the organization then.
+    # What credit notes took off again: the one amount that changes.
+    credited_minor = models.BigIntegerField(default=0)
+    # Why no tax is charged, where that has to be said.
+    tax_note = models.CharField(max_length=200, blank=True)
+    # Whom it is made out to: name, display_name and email of the organization then, and its details.
     bill_to = models.JSONField(default=dict)
+    # In whose name; null: in the seller's own.
+    branding = models.ForeignKey(
+        "billing.Branding", models.PROTECT, null=True, blank=True, related_name="+"
+    )
     created_at = models.DateTimeField()
     finalized_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
@@ -138,6 +151,11 @@ class Invoice(models.Model):
                 condition=Q(total_minor__gte=0) | Q(source=InvoiceSource.STRIPE),
                 name="billing_invoice_total",
             ),
+            models.CheckConstraint(
+                condition=Q(credited_minor=0)
+                | Q(credited_minor__gt=0, credited_minor__lte=F("total_minor")),
+                name="billing_invoice_credited",
+            ),
         ]
         indexes = [
             models.Index(
@@ -150,6 +168,13 @@ class Invoice(models.Model):
     def __str__(self) -> str:
         return self.number or f"draft {self.pk}"
 
+    @property
+    def due_minor(self) -> int:
+        """What is still to be paid."""
+        if self.status in (InvoiceStatus.PAID, InvoiceStatus.VOID):
+            return 0
+        return self.total_minor - self.credited_minor
+
 
 class InvoiceLine(models.Model):
     """A line: so much for so many units, rounded once. Its invoice's total is the sum of its lines."""
@@ -161,7 +186,8 @@ class InvoiceLine(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    invoice = models.ForeignKey(Invoice, models.CASCADE, related_name="lines")
+    # Found by the unique constraint's index.
+    invoice = models.ForeignKey(Invoice, models.CASCADE, related_name="lines", db_index=False)
     position = models.PositiveSmallIntegerField()
     kind = models.CharField(max_length=16, choices=LineKind.choices)
     description = models.CharField(max_length=255)

@@ -27,8 +27,9 @@ class PaymentMethod(models.Model):
     exp_year = models.PositiveSmallIntegerField(null=True)
     is_default = models.BooleanField(default=False)
     created_at = models.DateTimeField()
-    # The month for which its expiry was announced.
+    # The month for which its expiry was announced, and since when somebody is announcing it.
     warned_of = models.DateField(null=True, blank=True)
+    warning_claimed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [

@@ -17,6 +17,8 @@ from billing.services.customers import (
     ensure_customer,
     organization_of,
 )
+from billing.services.lines import ROUNDED_FOR_CARDS
+from billing.services.stripe_details import push_details, stripe_rates
 from billing.services.stripe_subscriptions import apply_subscription
 from billing.stripe import gateway
 from billing.stripe.catalogue import stripe_price_of
@@ -27,8 +29,17 @@ from orgs.models import OrganizationStatus
 from orgs.services.organizations import lock_organization
 from quotas.models import Plan, PlanPrice
 from spoke.core import tenancy
-from spoke.core.errors import Conflict, DomainError, NotFound, ServiceUnavailable
+from spoke.core.errors import (
+    Conflict,
+    DomainError,
+    InvalidInput,
+    NotFound,
+    ServiceUnavailable,
+)
 from spoke.core.locks import held
+
+# Stripe counts these in other units than ISO 4217, or does not take them (its list of currencies).
+NOT_BY_CARD = frozenset(["isk", "ugx", "mga", "iqd", "lyd", "clf", "uyi", "uyw"])
 
 
 @dataclass(frozen=True)
@@ -122,10 +133,17 @@ def _made(
         for found in gateway.subscriptions_of(customer):
             if found.metadata.get(gateway.SUBSCRIPTION) == str(row.pk) and not found.ended_at:
                 return found, gateway.get_payment_step(found.id)
+    # What is taxed, and how, has to be there before the first invoice.
+    push_details(org_id=org_id, now=now)
+    rates = stripe_rates(org_id=org_id, now=now)
     card = None
     if wish.payment_method:
         card = add_payment_method(
-            org_id=org_id, payment_method=wish.payment_method, set_as_default=True, now=now
+            org_id=org_id,
+            payment_method=wish.payment_method,
+            set_as_default=True,
+            wish=f"subscription-{row.pk}",
+            now=now,
         ).stripe_id
     return gateway.create_subscription(
         customer=customer,
@@ -134,13 +152,16 @@ def _made(
         our_id=row.pk,
         trial_days=wish.trial_days,
         payment_method=card,
-        key=f"spoke-subscription-{row.pk}-{wish.digest()}-{card}",
+        tax_rates=rates,
+        key=f"spoke-subscription-{row.pk}-{wish.digest()}-{card}-{rates}",
     )
 
 
 def price_row(plan: Plan, interval: str, currency: str) -> PlanPrice:
-    """The row of a plan's base price. Raises InvalidInput for one that has none."""
-    subscriptions.price_of(plan, interval, currency)
+    """The row of a plan's base price. Raises InvalidInput where none is, or no card pays it."""
+    price = subscriptions.price_of(plan, interval, currency)
+    if currency in NOT_BY_CARD or price % ROUNDED_FOR_CARDS.get(currency, 1):
+        raise InvalidInput(f"This price in {currency} is not collected by card.", field="currency")
     rows = PlanPrice.objects.select_related("plan")
     return rows.get(plan=plan, interval=interval, currency=currency)
 

@@ -5,11 +5,13 @@ from datetime import datetime
 from billing.models import Collection, PaymentMethod, StripeCustomer, Subscription
 from billing.stripe import gateway
 from billing.stripe.translate import CardState, CustomerState
-from orgs.context import SYSTEM
+from orgs.context import SYSTEM, Actor
 from orgs.models import Organization
 from orgs.services.audit import record_event
 from spoke.core import tenancy
 from spoke.core.errors import Conflict, NotFound
+
+STRIPE = Actor("system", None, "Stripe")
 
 
 def customer_of(org_id: int) -> str | None:
@@ -99,20 +101,23 @@ def apply_customer(*, org_id: int, state: CustomerState) -> bool:
 
 
 def add_payment_method(
-    *, org_id: int, payment_method: str, set_as_default: bool, now: datetime
+    *, org_id: int, payment_method: str, set_as_default: bool, wish: str, now: datetime
 ) -> PaymentMethod:
     """The payment method is the organization's; its first one is the default. No transaction.
 
-    Raises PaymentDeclined and InvalidInput, and then nothing is changed.
+    `wish` names what it is attached for: asked for again with the same one, because an answer was
+    lost, it is the same payment method, also where Stripe makes one of a test token. Raises
+    PaymentDeclined and InvalidInput, and then nothing is changed.
     """
     customer = ensure_customer(org_id=org_id, now=now)
     card = gateway.attach_payment_method(
         customer=customer,
         payment_method=payment_method,
-        key=f"spoke-attach-{org_id}-{payment_method}-{int(now.timestamp())}",
+        key=f"spoke-attach-{org_id}-{payment_method}-{wish}",
     )
     with tenancy.organization(org_id):
-        first = not PaymentMethod.objects.filter(org_id=org_id).exists()
+        others = PaymentMethod.objects.filter(org_id=org_id).exclude(stripe_id=card.id)
+        first = not others.exists()
     state = None
     if set_as_default or first:
         state = gateway.set_default_payment_method(customer=customer, payment_method=card.id)

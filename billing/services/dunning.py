@@ -86,7 +86,7 @@ def claim(*, org_id: int, now: datetime) -> Notice | None:
         plan=row.plan.name,
         day=day,
         suspended_at=row.past_due_since + grace(),
-        recipients=_recipients(org_id),
+        recipients=recipients(org_id),
     )
 
 
@@ -100,6 +100,7 @@ def _past_due(org_id: int) -> Subscription | None:
     return rows.filter(org_id=org_id, status=SubscriptionStatus.PAST_DUE).first()
 
 
-def _recipients(org_id: int) -> list[str]:
+def recipients(org_id: int) -> list[str]:
+    """Addresses of who is written to about payment: owners and admins."""
     rows = Membership.objects.filter(org_id=org_id, role__in=[Role.OWNER, Role.ADMIN])
     return list(rows.order_by("pk").values_list("user__email", flat=True))

@@ -23,9 +23,9 @@ from billing.models import (
     StripePrice,
     WebhookEvent,
 )
-from billing.services import by_card, stripe_invoices
+from billing.services import by_card, stripe_credit_notes, stripe_invoices
 from billing.services.customers import apply_card, apply_customer, organization_of
-from billing.stripe import gateway
+from billing.stripe import adjustments, gateway
 from billing.stripe.mirror import link_customer, mirror
 from billing.stripe.webhooks import Delivery, delivery_of
 from spoke.core import tenancy
@@ -170,6 +170,28 @@ def _invoice(about: dict[str, Any], now: datetime) -> None:
     stripe_invoices.refresh(invoice=about["id"], customer=_customer_id(about), now=now)
 
 
+def _credit_note(about: dict[str, Any], now: datetime) -> None:
+    _refresh_notes(str(about["invoice"]), _customer_id(about), now)
+
+
+def _refunded(about: dict[str, Any], now: datetime) -> None:
+    invoice = adjustments.invoice_of_charge(about["id"])
+    if invoice is not None:
+        _refresh_notes(invoice, _customer_id(about), now)
+
+
+def _refund(about: dict[str, Any], now: datetime) -> None:
+    invoice = adjustments.invoice_of_charge(about["charge"]) if about.get("charge") else None
+    if invoice is not None:
+        _refresh_notes(invoice, gateway.get_invoice(invoice).customer, now)
+
+
+def _refresh_notes(invoice: str, customer: str, now: datetime) -> None:
+    # The invoice first: there may be no copy of it yet.
+    stripe_invoices.refresh(invoice=invoice, customer=customer, now=now)
+    stripe_credit_notes.refresh(invoice=invoice, customer=customer, now=now)
+
+
 def _invoice_deleted(about: dict[str, Any], now: datetime) -> None:
     """Only drafts can be deleted; ours of it goes too."""
     org_id = organization_of(_customer_id(about))
@@ -199,6 +221,9 @@ HANDLERS: dict[str, Handler] = {
     "customer.discount.": _nothing,
     "customer.tax_id.": _nothing,
     "payment_method.": _payment_method,
+    "charge.refunded": _refunded,
+    "credit_note.": _credit_note,
+    "refund.": _refund,
     "invoice.": _invoice,
     "invoice.upcoming": _nothing,
     "invoice.deleted": _invoice_deleted,

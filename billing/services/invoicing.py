@@ -12,7 +12,10 @@ from django.db import connection
 
 from billing.models import Collection, Invoice, InvoiceLine, InvoiceStatus, Subscription
 from billing.models.invoice import TRANSITIONS
-from billing.services.lines import Bill, bill_of
+from billing.services.credits import return_credits, use_credits
+from billing.services.details import bill_to_of, branding_of
+from billing.services.lines import bill_of
+from billing.services.totals import FullBill, completed
 from orgs.context import SYSTEM, Actor
 from orgs.models import Organization
 from orgs.services.audit import record_event
@@ -21,6 +24,8 @@ from quotas.models import UsagePeriod
 from quotas.services.periods import current_period, period_before
 from spoke.core import tenancy
 from spoke.core.errors import Conflict, NotFound
+from spoke.core.money import quantized
+from spoke.core.periods import Period
 
 # Periods that ended longer ago are invoiced by hand only: nobody expects the automatism to find them.
 LOOK_BACK = timedelta(days=35)
@@ -31,7 +36,8 @@ DUE = """
 SELECT DISTINCT p.org_id, p.start FROM quotas_usageperiod p
 JOIN quotas_planterm t ON t.org_id = p.org_id AND t.start < p."end"
 WHERE p."end" <= %(now)s AND p."end" > %(since)s
-  AND EXISTS (SELECT FROM quotas_planprice r WHERE r.plan_id = t.plan_id AND r.amount_minor > 0)
+  AND (EXISTS (SELECT FROM quotas_planprice r WHERE r.plan_id = t.plan_id AND r.amount_minor > 0)
+       OR EXISTS (SELECT FROM quotas_plancharge c WHERE c.plan_id = t.plan_id))
   AND NOT EXISTS (SELECT FROM quotas_planterm later WHERE later.org_id = t.org_id
                   AND later.start > t.start AND later.start <= p.start)
   AND NOT EXISTS (SELECT FROM billing_invoice i WHERE i.org_id = p.org_id
@@ -73,6 +79,13 @@ def draft_invoice(*, org_id: int, period_start: datetime, now: datetime) -> Invo
     An invoice that is no draft any more is returned as it is. Must run in a transaction. Raises NotFound
     for a period that is not there, and Conflict for one that is not over.
     """
+    return _drafted(org_id, period_start, now)[0]
+
+
+def _drafted(
+    org_id: int, period_start: datetime, now: datetime
+) -> tuple[Invoice | None, FullBill | None]:
+    """As draft_invoice, with what the draft was written from."""
     org = lock_organization(org_id)
     period = UsagePeriod.objects.for_org(org_id).filter(start=period_start).first()
     if period is None:
@@ -82,17 +95,29 @@ def draft_invoice(*, org_id: int, period_start: datetime, now: datetime) -> Invo
     found = Invoice.objects.for_org(org_id).filter(period_start=period_start, source="usage")
     invoice = found.select_for_update().first()
     if invoice is not None and invoice.status != InvoiceStatus.DRAFT:
-        return invoice
+        return invoice, None
+    bill = _full_bill(period, now)
+    if bill is None:
+        return None, None
+    return _write_draft(invoice or Invoice(created_at=now), org, period, bill), bill
+
+
+def _full_bill(period: UsagePeriod, now: datetime) -> FullBill | None:
     bill = bill_of(period=period, now=now)
     if bill is None:
         return None
-    return _write_draft(invoice or Invoice(created_at=now), org, period, bill)
+    over = Period(period.start, period.end)
+    return completed(bill=bill, org_id=period.org_id, over=over)
 
 
-def _write_draft(invoice: Invoice, org: Organization, period: UsagePeriod, bill: Bill) -> Invoice:
+def _write_draft(
+    invoice: Invoice, org: Organization, period: UsagePeriod, bill: FullBill
+) -> Invoice:
     invoice.org, invoice.currency, invoice.total_minor = org, bill.currency, bill.total_minor
+    invoice.subtotal_minor, invoice.tax_minor = bill.subtotal_minor, bill.tax_minor
+    invoice.tax_note = bill.tax_note
     invoice.period_start, invoice.period_end = period.start, period.end
-    invoice.bill_to = {"name": org.name, "display_name": org.display_name, "email": org.email}
+    invoice.bill_to, invoice.branding = bill_to_of(org), branding_of(org_id=org.pk)
     invoice.save()
     InvoiceLine.objects.filter(invoice=invoice).delete()
     InvoiceLine.objects.bulk_create(
@@ -106,10 +131,10 @@ def _write_draft(invoice: Invoice, org: Organization, period: UsagePeriod, bill:
             start=line.start,
             end=line.end,
             unit=line.unit,
-            quantity=round(line.quantity, 12),
-            included=round(line.included, 12),
+            quantity=quantized(line.quantity, 12),
+            included=quantized(line.included, 12),
             unit_amount=line.unit_amount,
-            precise_amount=round(line.precise_amount, PLACES),
+            precise_amount=quantized(line.precise_amount, PLACES),
             amount_minor=line.amount_minor,
         )
         for position, line in enumerate(bill.lines, start=1)
@@ -131,14 +156,15 @@ def finalize_invoice(*, org_id: int, invoice_id: int, now: datetime) -> Invoice:
     period = UsagePeriod.objects.for_org(org_id).get(start=invoice.period_start)
     if period.closed_at is None:
         raise Conflict("Its period is still open to late events.", code="period_not_closed")
-    rated = draft_invoice(org_id=org_id, period_start=period.start, now=now)
+    rated, bill = _drafted(org_id, period.start, now)
     invoice = rated or invoice
     if not invoice.lines.exists() and _collected_by_stripe(org_id):
         # Its base price is on an invoice of Stripe's, and there is nothing beyond it to write of.
         invoice.nothing_due = True
         invoice.save(update_fields=["nothing_due"])
         return invoice
-    invoice.number = _next_number(now)
+    use_credits(invoice=invoice, used=bill.used if bill else (), now=now)
+    invoice.number = next_number(settings.INVOICE_SELLER, now)
     invoice.status = InvoiceStatus.OPEN if invoice.total_minor else InvoiceStatus.PAID
     invoice.finalized_at = now
     invoice.due_at = now + timedelta(days=settings.INVOICE_DUE_DAYS)
@@ -154,8 +180,8 @@ def _collected_by_stripe(org_id: int) -> bool:
     return last is not None and last.collection == Collection.STRIPE
 
 
-def _next_number(now: datetime) -> str:
-    seller = settings.INVOICE_SELLER
+def next_number(seller: str, now: datetime) -> str:
+    """The next number of a seller's year. Whoever takes it holds the sequence until they commit."""
     with connection.cursor() as cursor:
         cursor.execute(NEXT_NUMBER, [seller, now.year])
         return f"{seller}-{now.year}-{cursor.fetchone()[0]:06}"
@@ -206,15 +232,17 @@ def settle_invoice(
         )
     invoice.status = status
     invoice.settled_at, invoice.settled_by, invoice.settlement_note = now, actor.label, note
-    invoice.save()
+    invoice.save(update_fields=["status", "settled_at", "settled_by", "settlement_note"])
+    if status == InvoiceStatus.VOID:
+        return_credits(invoice=invoice, now=now)
     _record(invoice, actor, f"invoice.{status}", now, old=before, note=note)
     return invoice
 
 
-def upcoming(*, org_id: int, now: datetime) -> tuple[UsagePeriod, Bill | None]:
+def upcoming(*, org_id: int, now: datetime) -> tuple[UsagePeriod, FullBill | None]:
     """What the period under way would cost if it ended with what is used by now."""
     period = current_period(org_id=org_id, now=now)
-    return period, bill_of(period=period, now=now)
+    return period, _full_bill(period, now)
 
 
 def _locked(org_id: int, invoice_id: int) -> Invoice:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from billing.models import Collection, LineKind, Subscription, SubscriptionStatus
 from billing.proration import prorate_change, remaining, share_of
-from quotas.models import PlanPrice, UsagePeriod
+from quotas.models import PlanCharge, PlanPrice, UsagePeriod
 from quotas.resources import Resource
 from quotas.services.plans import Term, plan_terms
 from quotas.services.spend import OverageLine, spend_of
@@ -21,7 +21,12 @@ from spoke.core.periods import Interval, Period, period_containing
 
 # Of who has no subscription: staff gave them a plan, and its overage is billed.
 DEFAULT_CURRENCY = "usd"
+# Cards are charged these in tens of their minor units (Stripe's "three-decimal currencies").
+ROUNDED_FOR_CARDS = dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 10)
+TITLE_LENGTH = 255
 TITLES = {
+    Resource.MODULES: "Modules",
+    Resource.VERSIONS: "Versions",
     Resource.STORAGE: "Storage beyond the plan",
     Resource.COMPILE_JOBS: "Compile jobs beyond the plan",
     Resource.API_REQUESTS: "API requests beyond the plan",
@@ -51,6 +56,8 @@ class Bill:
 
     currency: str
     lines: list[Line]
+    # What is collected is a multiple of so many minor units.
+    step: int = 1
 
     @property
     def total_minor(self) -> int:
@@ -76,7 +83,8 @@ def bill_of(*, period: UsagePeriod, now: datetime) -> Bill | None:
     lines = list(_base_lines(subscription, terms, over)) if subscription and by_hand else []
     spend = spend_of(period=period, plan=terms[-1].plan, currency=currency, now=now)
     lines += [_overage(line, over) for line in spend.lines if line.amount_minor]
-    return Bill(currency, lines)
+    by_card = subscription is not None and not by_hand
+    return Bill(currency, lines, ROUNDED_FOR_CARDS.get(currency, 1) if by_card else 1)
 
 
 def _subscription_of(period: UsagePeriod) -> Subscription | None:
@@ -91,7 +99,10 @@ def _subscription_of(period: UsagePeriod) -> Subscription | None:
 
 def _priced(terms: Iterable[Term]) -> bool:
     plans = [term.plan for term in terms]
-    return PlanPrice.objects.filter(plan__in=plans, amount_minor__gt=0).exists()
+    return (
+        PlanPrice.objects.filter(plan__in=plans, amount_minor__gt=0).exists()
+        or PlanCharge.objects.filter(plan__in=plans).exists()
+    )
 
 
 def _base_lines(subscription: Subscription, terms: list[Term], over: Period) -> Iterator[Line]:
@@ -137,10 +148,16 @@ def _line(kind: LineKind, description: str, over: Period, minor: int, currency: 
     return Line(kind, description, over.start, over.end, minor, amount, amount)
 
 
+def overage_title(resource: Resource, pricing: str) -> str:
+    """What a line of overage is called; `pricing` says how it is priced, where that wants saying."""
+    title = f"{TITLES[resource]} ({pricing})" if pricing else TITLES[resource]
+    return title if len(title) <= TITLE_LENGTH else f"{title[: TITLE_LENGTH - 1]}…"
+
+
 def _overage(line: OverageLine, over: Period) -> Line:
     return Line(
         kind=LineKind.OVERAGE,
-        description=TITLES[line.resource],
+        description=overage_title(line.resource, line.pricing),
         start=over.start,
         end=over.end,
         amount_minor=line.amount_minor,

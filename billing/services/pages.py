@@ -5,6 +5,7 @@ from datetime import datetime
 from billing.services import subscriptions
 from billing.services.by_card import Wish, price_row
 from billing.services.customers import ensure_customer
+from billing.services.stripe_details import push_details, stripe_rates
 from billing.stripe import gateway
 from billing.stripe.catalogue import stripe_price_of
 from spoke.core import tenancy
@@ -34,11 +35,13 @@ def open_checkout(
             org_id=org_id, plan=wish.plan, interval=wish.interval, currency=wish.currency
         )
     customer = ensure_customer(org_id=org_id, now=now)
+    push_details(org_id=org_id, now=now)
     return gateway.create_checkout(
         customer=customer,
         price=stripe_price_of(price_row(wish.plan, wish.interval, wish.currency)),
         org_id=org_id,
         trial_days=wish.trial_days,
+        tax_rates=stripe_rates(org_id=org_id, now=now),
         success_url=success_url,
         cancel_url=cancel_url,
     )

@@ -13,11 +13,18 @@ from billing.models import (
     Subscription,
     SubscriptionStatus,
 )
-from billing.services import by_card, inbox, stripe_invoices
+from billing.services import (
+    by_card,
+    inbox,
+    stripe_credit_notes,
+    stripe_details,
+    stripe_invoices,
+)
 from billing.services.customers import apply_card
-from billing.stripe import gateway
+from billing.stripe import adjustments, gateway
 from orgs.models import Organization, OrganizationStatus
 from spoke.core import tenancy
+from spoke.core.errors import InvalidInput
 
 logger = structlog.get_logger(__name__)
 # A request that takes longer than this has died.
@@ -72,12 +79,26 @@ def compare(*, org_id: int, now: datetime) -> int:
             stripe_invoices.refresh(invoice=state.id, customer=customer, now=now)
             for state in reversed(gateway.invoices_of(customer, since=now - INVOICES))
         ),
+        "credit_note": sum(
+            stripe_credit_notes.refresh(invoice=invoice, customer=customer, now=now)
+            for invoice in sorted(adjustments.corrected_invoices(customer, since=now - INVOICES))
+        ),
     }
+    differences["tax"] = _compare_tax(org_id, now)
     for kind, count in differences.items():
         if count:
             REPAIRED.labels(kind).inc(count)
             logger.warning("stripe.difference", org_id=org_id, kind=kind, count=count)
     return sum(differences.values())
+
+
+def _compare_tax(org_id: int, now: datetime) -> int:
+    try:
+        return int(stripe_details.sync_subscription_tax(org_id=org_id, now=now))
+    except InvalidInput as error:
+        # Without an address, say, Stripe Tax cannot be; the rest is compared all the same.
+        logger.warning("stripe.tax_refused", org_id=org_id, cause=error.detail)
+        return 0
 
 
 def _compare_cards(org_id: int, customer: str, known: set[str], now: datetime) -> int:

@@ -7,19 +7,19 @@ from typing import Any
 from django.db import connection
 
 from billing.models import Invoice, InvoiceLine, InvoiceSource, InvoiceStatus, LineKind
-from billing.services.customers import customer_of, organization_of
+from billing.services.customers import STRIPE, customer_of, organization_of
+from billing.services.details import bill_to_of, branding_of
 from billing.services.invoicing import settle_invoice
+from billing.services.stripe_credit_notes import push_lock, push_reductions
 from billing.stripe import gateway
 from billing.stripe.client import PaymentDeclined
 from billing.stripe.translate import InvoiceState
-from orgs.context import Actor
 from orgs.models import Organization
 from orgs.services.organizations import lock_organization
 from spoke.core import tenancy
 from spoke.core.locks import held
-from spoke.core.money import exponent_of
+from spoke.core.money import exponent_of, quantized
 
-STRIPE = Actor("system", None, "Stripe")
 SETTLED = (InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)
 
 # Open or settled by hand since Stripe was told, of organizations whose subscription Stripe collects.
@@ -53,7 +53,7 @@ def push_invoice(*, org_id: int, invoice_id: int, now: datetime) -> str | None:
     One that staff settled is settled there. Each step may be taken again after a crash. No transaction.
     Returns Stripe's id; None where there is nothing to tell. Raises what the gateway does.
     """
-    with held(f"push-invoice-{invoice_id}"):
+    with held(push_lock(invoice_id)):
         with tenancy.organization(org_id):
             invoice = Invoice.objects.for_org(org_id).get(pk=invoice_id)
             lines = list(invoice.lines.order_by("position"))
@@ -68,6 +68,8 @@ def push_invoice(*, org_id: int, invoice_id: int, now: datetime) -> str | None:
         if state.status == "draft":
             _add_lines(customer, state, lines, invoice.currency)
             state = gateway.finalize_invoice(state.id)
+        if push_reductions(org_id=org_id, invoice_id=invoice_id, now=now):
+            state = gateway.get_invoice(state.id)
         if state.status == "open":
             state = _settled_there(invoice, state)
         with tenancy.organization(org_id):
@@ -175,6 +177,8 @@ def _copy(row: Invoice | None, org: Organization, state: InvoiceState, now: date
         "period_end": end,
         "number": number,
         "currency": state.currency,
+        "subtotal_minor": state.total - state.tax,
+        "tax_minor": state.tax,
         "total_minor": state.total,
         "finalized_at": state.finalized_at,
         "due_at": state.finalized_at,
@@ -187,8 +191,9 @@ def _copy(row: Invoice | None, org: Organization, state: InvoiceState, now: date
         source=InvoiceSource.STRIPE,
         stripe_id=state.id,
         created_at=state.created_at,
-        bill_to={"name": org.name, "display_name": org.display_name, "email": org.email},
     )
+    if fresh:
+        row.bill_to, row.branding = bill_to_of(org), branding_of(org_id=org.pk)
     before = [getattr(row, name) for name in values], row.status
     for name, value in values.items():
         setattr(row, name, value)
@@ -225,27 +230,31 @@ def _lines(row: Invoice, state: InvoiceState) -> list[InvoiceLine]:
                 start=line.start,
                 end=line.end,
                 quantity=line.quantity,
-                unit_amount=round(amount / line.quantity, 12),
+                unit_amount=quantized(amount / line.quantity, 12),
                 precise_amount=amount,
                 amount_minor=line.amount,
             )
         )
-    rest = state.total - sum(line.amount for line in state.lines)
+    for tax in state.taxes:
+        made.append(_flat(row, len(made) + 1, LineKind.TAX, tax.description, tax.amount))
+    rest = state.total - sum(line.amount_minor for line in made)
     if rest:
-        amount = Decimal(rest).scaleb(exponent)
-        made.append(
-            InvoiceLine(
-                org_id=row.org_id,
-                invoice=row,
-                position=len(made) + 1,
-                kind=LineKind.TAX,
-                description="Tax and discounts",
-                start=row.period_start,
-                end=row.period_end,
-                quantity=1,
-                unit_amount=amount,
-                precise_amount=amount,
-                amount_minor=rest,
-            )
-        )
+        made.append(_flat(row, len(made) + 1, LineKind.CREDIT, "Discounts", rest))
     return made
+
+
+def _flat(row: Invoice, position: int, kind: LineKind, description: str, minor: int) -> InvoiceLine:
+    amount = Decimal(minor).scaleb(-exponent_of(row.currency))
+    return InvoiceLine(
+        org_id=row.org_id,
+        invoice=row,
+        position=position,
+        kind=kind,
+        description=description[:255],
+        start=row.period_start,
+        end=row.period_end,
+        quantity=1,
+        unit_amount=amount,
+        precise_amount=amount,
+        amount_minor=minor,
+    )

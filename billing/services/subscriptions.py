@@ -196,10 +196,13 @@ def _locked(org_id: int) -> Subscription:
 
 
 def price_of(plan: Plan, interval: str, currency: str) -> int:
-    """The plan's base price, in minor units. Raises InvalidInput for one that has none."""
+    """The plan's base price, in minor units. Raises InvalidInput for one that has none.
+
+    It may be 0 where a plan costs what is used of it, but nobody subscribes to what all have.
+    """
     prices = PlanPrice.objects.filter(plan=plan, interval=interval, currency=currency)
     price = prices.values_list("amount_minor", flat=True).first()
-    if not price:
+    if price is None or plan.code == DEFAULT_PLAN:
         raise InvalidInput(
             f"The plan {plan.code} has no price by {interval} in {currency}.", field="plan"
         )

@@ -6,6 +6,7 @@ ServiceUnavailable where Stripe does not answer.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -100,15 +101,20 @@ def create_subscription(
     our_id: int,
     trial_days: int,
     payment_method: str | None,
+    tax_rates: list[str] | None,
     key: str,
 ) -> tuple[SubscriptionState, PaymentStep]:
-    """A subscription; where its first payment did not go through it is incomplete."""
+    """A subscription; where its first payment did not go through it is incomplete.
+
+    `tax_rates` are Stripe's; None: Stripe Tax reckons.
+    """
     params: dict[str, Any] = {
         "customer": customer,
         "items": [{"price": price}],
         "payment_behavior": "allow_incomplete",
         "metadata": {ORG: str(org_id), SUBSCRIPTION: str(our_id)},
         "expand": [_PAYMENTS],
+        **_tax(tax_rates),
     }
     if trial_days:
         params["trial_period_days"] = trial_days
@@ -117,6 +123,12 @@ def create_subscription(
     with translated():
         made = api().subscriptions.create(params, _key(key))
     return translate.subscription(made), translate.payment_step(made)
+
+
+def _tax(tax_rates: list[str] | None) -> dict[str, Any]:
+    if tax_rates is None:
+        return {"automatic_tax": {"enabled": True}}
+    return {"default_tax_rates": tax_rates} if tax_rates else {}
 
 
 def get_subscription(subscription: str) -> SubscriptionState:
@@ -194,12 +206,18 @@ def cancel_now(*, subscription: str, prorate: bool) -> SubscriptionState:
 
 
 def get_invoice(invoice: str) -> InvoiceState:
-    """With all of its lines."""
+    """With all of its lines, and its taxes by name."""
     with translated():
         found = translate.invoice(api().invoices.retrieve(invoice))
         lines = api().invoices.line_items.list(invoice, {"limit": 100})
         every = [translate.line(row) for row in lines.auto_paging_iter()]
-    return InvoiceState(**{**found.__dict__, "lines": every})
+        titles = {
+            tax.rate: translate.rate_title(api().tax_rates.retrieve(tax.rate))
+            for tax in found.taxes
+            if tax.rate
+        }
+    named = [replace(tax, description=titles.get(tax.rate or "", "Tax")) for tax in found.taxes]
+    return replace(found, lines=every, taxes=named)
 
 
 def invoices_of(customer: str, *, since: datetime) -> list[InvoiceState]:
@@ -326,6 +344,7 @@ def create_checkout(
     price: str,
     org_id: int,
     trial_days: int,
+    tax_rates: list[str] | None,
     success_url: str,
     cancel_url: str,
 ) -> tuple[str, str]:
@@ -333,6 +352,11 @@ def create_checkout(
     data: dict[str, Any] = {"metadata": {ORG: str(org_id)}}
     if trial_days:
         data["trial_period_days"] = trial_days
+    # Of a session the automatic tax is its own, rates are its subscription's.
+    automatic: dict[str, Any] = {}
+    if tax_rates is None:
+        automatic = _tax(None) | {"customer_update": {"address": "auto"}}
+    data |= _tax(tax_rates) if tax_rates else {}
     with translated():
         made = api().checkout.sessions.create(
             {
@@ -342,6 +366,7 @@ def create_checkout(
                 "subscription_data": data,
                 "success_url": success_url,
                 "cancel_url": cancel_url,
+                **automatic,
             }
         )
     return made.id, made.url

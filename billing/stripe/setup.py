@@ -23,6 +23,8 @@ EVENTS = [
     *("payment_method.attached", "payment_method.detached", "payment_method.updated"),
     *("payment_method.automatically_updated", "setup_intent.succeeded"),
     *("setup_intent.setup_failed", "payment_intent.payment_failed"),
+    *("credit_note.created", "credit_note.updated", "credit_note.voided"),
+    *("refund.updated", "refund.failed"),
     *("charge.refunded", "charge.dispute.created", "charge.dispute.updated"),
     *("charge.dispute.closed", "checkout.session.completed"),
     *("product.created", "product.updated", "product.deleted"),

@@ -24,6 +24,8 @@ class SubscriptionState:
     canceled_at: datetime | None
     ended_at: datetime | None
     metadata: dict[str, str]
+    # Stripe's tax rates; None: Stripe Tax reckons.
+    tax_rates: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,15 @@ class LineState:
 
 
 @dataclass(frozen=True)
+class TaxState:
+    """A tax of an invoice of Stripe's; minor units. `rate` is the id of Stripe's tax rate."""
+
+    rate: str | None
+    amount: int
+    description: str = "Tax"
+
+
+@dataclass(frozen=True)
 class InvoiceState:
     """An invoice of Stripe's, now; minor units."""
 
@@ -71,6 +82,36 @@ class InvoiceState:
     url: str
     metadata: dict[str, str]
     lines: list[LineState] = field(default_factory=list)
+    taxes: list[TaxState] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NoteState:
+    """A credit note of Stripe's, now; minor units. The parts that are not before payment are after."""
+
+    id: str
+    invoice: str
+    number: str
+    void: bool
+    total: int
+    before_payment: int
+    to_balance: bool
+    elsewhere: int
+    refunds: frozenset[str]
+    reason: str
+    created_at: datetime
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RefundState:
+    """A refund, now; minor units."""
+
+    id: str
+    amount: int
+    failed: bool
+    reason: str
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -106,7 +147,7 @@ def _known(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _id(value: Any) -> str | None:
+def id_of(value: Any) -> str | None:
     """The id of what may be expanded."""
     if value is None or isinstance(value, str):
         return value
@@ -124,9 +165,9 @@ def subscription(found: Any) -> SubscriptionState:
     item = data["items"]["data"][0]
     return SubscriptionState(
         id=data["id"],
-        customer=_id(data["customer"]) or "",
+        customer=id_of(data["customer"]) or "",
         status=data["status"],
-        price=_id(item["price"]) or "",
+        price=id_of(item["price"]) or "",
         item=item["id"],
         currency=data["currency"],
         anchor=_known(data["billing_cycle_anchor"]),
@@ -138,6 +179,9 @@ def subscription(found: Any) -> SubscriptionState:
         canceled_at=moment(data.get("canceled_at")),
         ended_at=moment(data.get("ended_at")),
         metadata=dict(data.get("metadata") or {}),
+        tax_rates=None
+        if (data.get("automatic_tax") or {}).get("enabled")
+        else [id_of(rate) or "" for rate in data.get("default_tax_rates") or []],
     )
 
 
@@ -166,10 +210,10 @@ def invoice(found: Any) -> InvoiceState:
     stamps = data.get("status_transitions") or {}
     return InvoiceState(
         id=data["id"],
-        customer=_id(data["customer"]) or "",
+        customer=id_of(data["customer"]) or "",
         status=data["status"],
         number=data.get("number"),
-        subscription=_id(details.get("subscription")),
+        subscription=id_of(details.get("subscription")),
         currency=data["currency"],
         total=data["total"],
         tax=sum(row["amount"] for row in data.get("total_taxes") or []),
@@ -184,6 +228,56 @@ def invoice(found: Any) -> InvoiceState:
         url=data.get("hosted_invoice_url") or "",
         metadata=dict(data.get("metadata") or {}),
         lines=[line(row) for row in data["lines"]["data"]],
+        taxes=[tax(row) for row in data.get("total_taxes") or []],
+    )
+
+
+def tax(found: Any) -> TaxState:
+    """One of an invoice's taxes."""
+    row = _plain(found)
+    rate = (row.get("tax_rate_details") or {}).get("tax_rate")
+    return TaxState(rate=id_of(rate), amount=row["amount"])
+
+
+def rate_title(found: Any) -> str:
+    """A tax rate as invoices print it: "VAT 19%"."""
+    data = _plain(found)
+    return f"{data['display_name']} {data['percentage']:g}%"
+
+
+def intent_of_payment(found: Any) -> str | None:
+    """The payment intent of a payment of an invoice."""
+    return id_of((_plain(found).get("payment") or {}).get("payment_intent"))
+
+
+def note(found: Any) -> NoteState:
+    """A credit note."""
+    data = _plain(found)
+    return NoteState(
+        id=data["id"],
+        invoice=id_of(data["invoice"]) or "",
+        number=data["number"],
+        void=data["status"] == "void",
+        total=data["total"],
+        before_payment=data.get("pre_payment_amount") or 0,
+        to_balance=bool(data.get("customer_balance_transaction")),
+        elsewhere=data.get("out_of_band_amount") or 0,
+        refunds=frozenset(id_of(row["refund"]) or "" for row in data.get("refunds") or []),
+        reason=data.get("memo") or data.get("reason") or "",
+        created_at=_known(data["created"]),
+        metadata=dict(data.get("metadata") or {}),
+    )
+
+
+def refund(found: Any) -> RefundState:
+    """A refund."""
+    data = _plain(found)
+    return RefundState(
+        id=data["id"],
+        amount=data["amount"],
+        failed=data["status"] in ("failed", "canceled"),
+        reason=data.get("reason") or "",
+        created_at=_known(data["created"]),
     )
 
 
@@ -208,7 +302,7 @@ def card(found: Any) -> CardState:
     details = data.get("card") or {}
     return CardState(
         id=data["id"],
-        customer=_id(data.get("customer")),
+        customer=id_of(data.get("customer")),
         kind=data["type"],
         brand=details.get("brand") or "",
         last4=details.get("last4") or "",
@@ -225,6 +319,6 @@ def customer(found: Any) -> CustomerState:
     return CustomerState(
         id=data["id"],
         deleted=bool(data.get("deleted")),
-        default_payment_method=_id(settings.get("default_payment_method")),
+        default_payment_method=id_of(settings.get("default_payment_method")),
         metadata=dict(data.get("metadata") or {}),
     )

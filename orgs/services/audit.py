@@ -9,7 +9,7 @@ from spoke.core import stamps
 from spoke.core.requestid import current_request_id
 
 # Acts that change neither who may do what nor how much of it. All others touch the stamp.
-OF_NO_GRANT = frozenset({"module", "version"})
+OF_NO_GRANT = frozenset({"module", "version", "invoice"})
 
 
 def record_event(

@@ -4,9 +4,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from quotas.charges import plain
 from quotas.events import DECIMALS, MAX_EVENTS, MAX_KEY
 from quotas.metering import Aggregation
 from quotas.models import Plan
+from quotas.rating import MODELS
 from quotas.resources import LIMIT_FIELDS, UNITS, Resource
 from quotas.services.limits import MAX_BIGINT
 from spoke.core.serializers import JSONObjectField, StrictQuerySerializer, StrictSerializer
@@ -252,18 +254,43 @@ class PlanLimitSerializer(serializers.Serializer[Any]):
         return UNITS[Resource(row.resource)]
 
 
+MODEL_HELP = (
+    "How units are priced: `per_unit` each; `package` each started one; `graduated` each tier's units at"
+    " its price; `volume` all at the price of the tier they reach; `flat` whatever the quantity;"
+    " `percentage` of the quantity."
+)
+
+
+class ChargeTierSerializer(serializers.Serializer[Any]):
+    """Units up to and with `up_to`, null: all above; amounts in major units."""
+
+    up_to = serializers.CharField(allow_null=True)
+    unit_amount = serializers.CharField()
+    flat_amount = serializers.CharField(help_text="Added once where the tier is reached.")
+
+
 class PlanChargeSerializer(serializers.Serializer[Any]):
     resource = serializers.ChoiceField(choices=RESOURCES)
     unit = serializers.CharField()
     unit_size = serializers.IntegerField()
     included = serializers.IntegerField()
+    model = serializers.ChoiceField(choices=list(MODELS), help_text=MODEL_HELP)
     unit_amount = serializers.SerializerMethodField(
         help_text="Major units of the currency for each unit beyond what is included."
     )
+    tiers = ChargeTierSerializer(many=True, help_text="Of `graduated` and `volume` charges.")
+    minimum = serializers.SerializerMethodField(help_text="The least a period costs; major units.")
+    maximum = serializers.SerializerMethodField(help_text="The most a period costs; major units.")
     currency = serializers.CharField()
 
     def get_unit_amount(self, row: Any) -> str:
-        return f"{row.unit_amount.normalize():f}"
+        return plain(row.unit_amount)
+
+    def get_minimum(self, row: Any) -> str | None:
+        return None if row.minimum is None else plain(row.minimum)
+
+    def get_maximum(self, row: Any) -> str | None:
+        return None if row.maximum is None else plain(row.maximum)
 
 
 class PlanSerializer(serializers.Serializer[Any]):

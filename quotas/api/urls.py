@@ -7,11 +7,12 @@ from quotas.api.budget import BudgetView
 from quotas.api.events import UsageEventsView
 from quotas.api.holds import EntitlementView, HoldViewSet
 from quotas.api.meters import MeterUsageView
-from quotas.api.views import PlansView, QuotasView, UsageView
+from quotas.api.views import OrganizationPlansView, PlansView, QuotasView, UsageView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("plans", PlansView.as_view({"get": "list"})),
     path("plans/<slug:code>", PlansView.as_view({"get": "retrieve"})),
+    path("orgs/<org:org>/plans", OrganizationPlansView.as_view({"get": "list"})),
     path(
         "orgs/<org:org>/quotas",
         QuotasView.as_view({"get": "retrieve", "put": "update", "patch": "update"}),

@@ -31,6 +31,7 @@ from quotas.models import Plan, PlanLimit, UsagePeriod
 from quotas.resources import LIMIT_FIELDS, Resource
 from quotas.services import flush, history, overview
 from quotas.services.limits import lock_settings, set_overrides
+from quotas.services.offers import plans_for
 from spoke.core import tenancy
 from spoke.core.errors import NotFound
 from spoke.core.schema import ProblemSerializer
@@ -203,9 +204,7 @@ class PlansView(PublicViewSet):
     queryset = Plan.objects.none()
 
     def _on_sale(self) -> Any:
-        limits = Prefetch("limits", PlanLimit.objects.order_by("pk"))
-        plans = Plan.objects.current().filter(is_public=True)
-        return plans.prefetch_related(limits, "prices", "charges")
+        return _with_parts(Plan.objects.current().filter(is_public=True))
 
     def list(self, request: Request) -> Response:
         page = self.paginate_queryset(self._on_sale())
@@ -217,6 +216,31 @@ class PlansView(PublicViewSet):
         if plan is None:
             raise NotFound("There is no such plan on sale.")
         return _cacheable(Response(PlanSerializer(plan).data))
+
+
+def _with_parts(plans: Any) -> Any:
+    limits = Prefetch("limits", PlanLimit.objects.order_by("pk"))
+    return plans.prefetch_related(limits, "prices", "charges")
+
+
+@extend_schema(tags=["plans"])
+class OrganizationPlansView(OrgScopedViewSet):
+    """What one organization may subscribe to."""
+
+    serializer_class = PlanSerializer
+    permissions = {"list": Permission.QUOTAS_READ}
+    list_ordering = ("position", "id")
+    queryset = Plan.objects.none()
+
+    @extend_schema(
+        summary="List the plans that the organization may subscribe to",
+        description="The catalogue, and what is on offer to this organization alone.",
+        responses={200: PlanSerializer(many=True)},
+        examples=[examples.PLAN],
+    )
+    def list(self, request: Request, org: str) -> Response:
+        page = self.paginate_queryset(_with_parts(plans_for(org_id=self.org.pk)))
+        return self.get_paginated_response(PlanSerializer(page, many=True).data)
 
 
 def _cacheable(response: Response) -> Response:

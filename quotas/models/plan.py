@@ -1,8 +1,12 @@
 """Plans are data, versioned and never edited; an assignment says which one an organization has."""
 
-from django.db import models
-from django.db.models import Q
+from decimal import Decimal
 
+from django.db import models
+from django.db.models import F, Q
+
+from quotas.charges import ChargeDefinition
+from quotas.rating import MODELS, TIERED, Tier
 from quotas.resources import Resource
 
 RESOURCE_CHOICES = [(resource.value, resource.value) for resource in Resource]
@@ -91,7 +95,7 @@ class PlanPrice(models.Model):
 
 
 class PlanCharge(models.Model):
-    """The price of usage past what is included: `unit_amount` major units for each `unit_size`."""
+    """The price of usage past what is included, in major units; see `quotas.charges`."""
 
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="charges")
     resource = models.CharField(max_length=16, choices=RESOURCE_CHOICES)
@@ -99,7 +103,17 @@ class PlanCharge(models.Model):
     unit = models.CharField(max_length=32)
     unit_size = models.BigIntegerField(default=1)
     included = models.BigIntegerField(default=0)
+    model = models.CharField(
+        max_length=16,
+        choices=[(name, name) for name in MODELS],
+        default="per_unit",
+        db_default="per_unit",
+    )
     unit_amount = models.DecimalField(max_digits=24, decimal_places=12)
+    # [{"up_to": "10", "unit_amount": "5", "flat_amount": "2"}, …]; of the last one up_to is null.
+    tiers = models.JSONField(default=list, db_default=[], blank=True)
+    minimum = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
+    maximum = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -110,10 +124,62 @@ class PlanCharge(models.Model):
                 condition=Q(unit_amount__gte=0, unit_size__gte=1, included__gte=0),
                 name="quotas_plancharge_positive",
             ),
+            models.CheckConstraint(
+                condition=Q(model__in=TIERED) & ~Q(tiers=[])
+                | Q(model__in=sorted(set(MODELS) - set(TIERED)), tiers=[]),
+                name="quotas_plancharge_model",
+            ),
+            models.CheckConstraint(
+                condition=(Q(minimum__isnull=True) | Q(minimum__gte=0))
+                & (Q(maximum__isnull=True) | Q(maximum__gte=0))
+                & (
+                    Q(minimum__isnull=True) | Q(maximum__isnull=True) | Q(minimum__lte=F("maximum"))
+                ),
+                name="quotas_plancharge_bounds",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.unit_amount} {self.currency} a {self.unit}"
+        return f"{self.resource} in {self.currency}: {self.model}"
+
+    @property
+    def definition(self) -> ChargeDefinition:
+        """What it was made from."""
+        return ChargeDefinition(
+            unit=self.unit,
+            unit_size=self.unit_size,
+            included=self.included,
+            unit_amount=self.unit_amount,
+            model=self.model,  # type: ignore[arg-type]  # the choices are the models
+            tiers=tuple(_tier(row) for row in self.tiers),
+            minimum=self.minimum,
+            maximum=self.maximum,
+        )
+
+
+def _tier(row: dict[str, str | None]) -> Tier:
+    up_to = row["up_to"]
+    return Tier(
+        up_to=None if up_to is None else Decimal(up_to),
+        unit_amount=Decimal(row["unit_amount"] or 0),
+        flat_amount=Decimal(row["flat_amount"] or 0),
+    )
+
+
+class PlanOffer(models.Model):
+    """That an organization may subscribe to a plan, by its code, which the catalogue does not show."""
+
+    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="plan_offers")
+    code = models.CharField(max_length=32)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["org", "code"], name="quotas_planoffer_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.org_id}: {self.code}"
 
 
 class PlanAssignment(models.Model):

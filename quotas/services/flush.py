@@ -209,9 +209,12 @@ def _open_periods(cursor: Any, counts: Counts, now: datetime) -> None:
             "ends": [month.end for _, _, month in rows],
         },
     )
+    period = None
     for org_id, at in sorted(times):
-        if org_id in anchored:
-            current_period(org_id=org_id, now=at)
+        # Hours of one period follow each other.
+        if period is not None and period.org_id == org_id and period.start <= at < period.end:
+            continue
+        period = current_period(org_id=org_id, now=at) if org_id in anchored else None
 
 
 def forget_generations(*, now: datetime) -> int:

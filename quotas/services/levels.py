@@ -101,7 +101,9 @@ def integrals_over(*, org_id: int, period: Period) -> dict[Resource, Decimal]:
 
 def average(integral: Decimal, length: timedelta) -> Decimal:
     """The time-weighted average of a level whose integral over that length is given."""
-    return integral / _seconds(length)
+    with localcontext() as exact:
+        exact.prec = EXACT_DIGITS
+        return integral / _seconds(length)
 
 
 def set_level(*, org_id: int, resource: Resource, used: int, now: datetime) -> None:

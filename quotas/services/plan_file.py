@@ -6,13 +6,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from quotas.charges import ChargeDefinition, rule_of
+from quotas.rating import MODELS, TIERED, Tier
 from quotas.resources import Resource
 from quotas.services.plans import (
     DEFAULT_PLAN,
-    ChargeDefinition,
     LimitDefinition,
     PlanDefinition,
+    unpriced_overage,
 )
+from spoke.core.money import CURRENCIES
 
 PLAN_FILE = Path(__file__).resolve().parents[1] / "plans.toml"
 MAX_BIGINT = 2**63 - 1
@@ -20,7 +23,10 @@ MAX_BIGINT = 2**63 - 1
 MAY_HAVE_OVERAGE = (Resource.STORAGE, Resource.COMPILE_JOBS)
 INTERVALS = ("month", "year")
 PLAN_KEYS = {"code", "name", "description", "public", "overage", "limits", "prices", "charges"}
-CHARGE_KEYS = {"unit", "unit_size", "included", "unit_amount"}
+# Of a charge, what each currency has of its own.
+BY_CURRENCY = ("unit_amount", "tiers", "minimum", "maximum")
+CHARGE_KEYS = {"unit", "unit_size", "included", "model", *BY_CURRENCY}
+TIER_KEYS = {"up_to", "unit_amount", "flat_amount"}
 
 
 class PlanFileError(ValueError):
@@ -72,7 +78,7 @@ def _whole(value: Any, where: str, least: int = 0) -> int:
 
 
 def _currency(value: str, where: str) -> str:
-    if not re.fullmatch("[a-z]{3}", value):
+    if not re.fullmatch("[a-z]{3}", value) or value.upper() not in CURRENCIES:
         raise PlanFileError(f"{where}: {value!r} is no currency; write it as usd")
     return value
 
@@ -94,17 +100,21 @@ def _plan(value: Any, position: int) -> PlanDefinition:
     if not isinstance(public, bool):
         raise PlanFileError(f"{where}: public is true or false")
     limits = _limits(table, where)
-    prices = _prices(table.get("prices", {}), where)
-    return PlanDefinition(
+    definition = PlanDefinition(
         code=code,
         name=_text(table.get("name"), f"{where}: name", 100),
         description=_text(table.get("description", ""), f"{where}: description", 500),
         is_public=public,
         position=position,
         limits=limits,
-        prices=prices,
-        charges=_charges(table.get("charges", {}), limits, {c for c, _ in prices}, where),
+        prices=_prices(table.get("prices", {}), where),
+        charges=_charges(table.get("charges", {}), limits, where),
     )
+    if free := unpriced_overage(definition):
+        raise PlanFileError(
+            f"{where}: overage of {free[0]} has no charge in {free[1]}, so it would be free"
+        )
+    return definition
 
 
 def _limits(table: dict[str, Any], where: str) -> dict[Resource, LimitDefinition]:
@@ -138,17 +148,11 @@ def _prices(value: Any, where: str) -> dict[tuple[str, str], int]:
 
 
 def _charges(
-    value: Any, limits: dict[Resource, LimitDefinition], currencies: set[str], where: str
+    value: Any, limits: dict[Resource, LimitDefinition], where: str
 ) -> dict[tuple[Resource, str], ChargeDefinition]:
     charges: dict[tuple[Resource, str], ChargeDefinition] = {}
     for name, row in _table(value, f"{where}: charges").items():
         charges.update(_charge(name, row, limits, f"{where}: charges.{name}"))
-    for resource, limit in limits.items():
-        for currency in sorted(currencies):
-            if limit.overage and (resource, currency) not in charges:
-                raise PlanFileError(
-                    f"{where}: overage of {resource} has no charge in {currency}, so it would be free"
-                )
     return charges
 
 
@@ -159,16 +163,56 @@ def _charge(
     _only(row, CHARGE_KEYS, where)
     resource = _resource(name, where)
     included = row.get("included", limits[resource].limit)
-    amounts = _table(row.get("unit_amount"), f"{where}.unit_amount")
-    return {
-        (resource, _currency(currency, where)): ChargeDefinition(
+    model = row.get("model", "per_unit")
+    if model not in MODELS:
+        raise PlanFileError(f"{where}: model is one of {', '.join(MODELS)}")
+    priced = "tiers" if model in TIERED else "unit_amount"
+    by_currency = {key: _table(row[key], f"{where}.{key}") for key in BY_CURRENCY if key in row}
+    currencies = _table(row.get(priced), f"{where}.{priced}").keys()
+    for key, table in by_currency.items():
+        _only(table, set(currencies), f"{where}.{key}")
+    charges = {}
+    for currency in currencies:
+        amounts = {key: table[currency] for key, table in by_currency.items() if currency in table}
+        charge = ChargeDefinition(
             unit=_text(row.get("unit"), f"{where}.unit", 32),
             unit_size=_whole(row.get("unit_size", 1), f"{where}.unit_size", 1),
             included=_whole(included, f"{where}.included"),
-            unit_amount=_amount(amount, f"{where}.unit_amount.{currency}"),
+            model=model,
+            **{key: _priced(key, amounts[key], f"{where}.{key}.{currency}") for key in amounts},
         )
-        for currency, amount in amounts.items()
-    }
+        charges[resource, _currency(currency, where)] = _sensible(charge, currency, where)
+    return charges
+
+
+def _sensible(charge: ChargeDefinition, currency: str, where: str) -> ChargeDefinition:
+    try:
+        rule_of(charge, currency)
+    except ValueError as exc:
+        raise PlanFileError(f"{where}: {exc}") from exc
+    return charge
+
+
+def _priced(key: str, value: Any, where: str) -> Any:
+    return _tiers(value, where) if key == "tiers" else _amount(value, where)
+
+
+def _tiers(value: Any, where: str) -> tuple[Tier, ...]:
+    if not isinstance(value, list) or not value:
+        raise PlanFileError(f"{where}: a list of tiers is expected")
+    tiers = []
+    for number, row in enumerate(value, start=1):
+        name = f"{where}, tier {number}"
+        table = _table(row, name)
+        _only(table, TIER_KEYS, name)
+        tiers.append(
+            Tier(
+                up_to=_amount(table["up_to"], f"{name}: up_to") if "up_to" in table else None,
+                unit_amount=_amount(table.get("unit_amount", 0), f"{name}: unit_amount"),
+                flat_amount=_amount(table.get("flat_amount", 0), f"{name}: flat_amount"),
+            )
+        )
+    return tuple(tiers)
 
 
 def _amount(value: Any, where: str) -> Decimal:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.db import connection, transaction
@@ -14,6 +13,7 @@ from django.db.models import Max
 from orgs.context import Actor
 from orgs.services.audit import record_event
 from orgs.services.organizations import lock_organization, set_plan_tier
+from quotas.charges import ChargeDefinition, plain, rule_of
 from quotas.errors import PlansMissing
 from quotas.models import Plan, PlanAssignment, PlanCharge, PlanLimit, PlanPrice, PlanTerm
 from quotas.resources import Resource
@@ -29,16 +29,6 @@ class LimitDefinition:
 
     limit: int | None
     overage: bool = False
-
-
-@dataclass(frozen=True)
-class ChargeDefinition:
-    """`unit_amount` major units for each `unit_size` beyond `included`."""
-
-    unit: str
-    unit_size: int
-    included: int
-    unit_amount: Decimal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +64,15 @@ class PlanDefinition:
             prefix = f"charges.{resource}.{currency}"
             facts[f"{prefix}.unit"] = f"{charge.unit_size} ({charge.unit})"
             facts[f"{prefix}.included"] = charge.included
-            facts[f"{prefix}.unit_amount"] = f"{charge.unit_amount.normalize():f}"
+            facts[f"{prefix}.unit_amount"] = plain(charge.unit_amount)
+            # What a charge per unit lacks is left out: its facts are what they were before it.
+            if charge.model != "per_unit":
+                facts[f"{prefix}.model"] = charge.model
+            if charge.tiers:
+                facts[f"{prefix}.tiers"] = tiers_as_json(charge)
+            for bound in ("minimum", "maximum"):
+                if (amount_of := getattr(charge, bound)) is not None:
+                    facts[f"{prefix}.{bound}"] = plain(amount_of)
         return facts
 
     @property
@@ -98,12 +96,30 @@ def definition_of(plan: Plan) -> PlanDefinition:
         },
         prices={(row.currency, row.interval): row.amount_minor for row in plan.prices.all()},
         charges={
-            (Resource(row.resource), row.currency): ChargeDefinition(
-                row.unit, row.unit_size, row.included, row.unit_amount
-            )
-            for row in plan.charges.all()
+            (Resource(row.resource), row.currency): row.definition for row in plan.charges.all()
         },
     )
+
+
+def tiers_as_json(charge: ChargeDefinition) -> list[dict[str, str | None]]:
+    """The tiers of a charge as they are stored."""
+    return [
+        {
+            "up_to": None if tier.up_to is None else plain(tier.up_to),
+            "unit_amount": plain(tier.unit_amount),
+            "flat_amount": plain(tier.flat_amount),
+        }
+        for tier in charge.tiers
+    ]
+
+
+def unpriced_overage(definition: PlanDefinition) -> tuple[Resource, str] | None:
+    """A (resource, currency) of which more than the limit is allowed and would be free."""
+    for resource, limit in definition.limits.items():
+        for currency in sorted({currency for currency, _ in definition.prices}):
+            if limit.overage and (resource, currency) not in definition.charges:
+                return resource, currency
+    return None
 
 
 def changes_to(*, definition: PlanDefinition) -> list[str] | None:
@@ -129,10 +145,13 @@ def lock_catalogue() -> None:
 def publish_plan(*, definition: PlanDefinition, now: datetime) -> Plan:
     """Publishes a new version when the definition differs from the current one, which it supersedes.
 
-    Existing assignments keep their version. Raises ValueError when a resource has no limit.
+    Existing assignments keep their version. Raises ValueError when a resource has no limit, or a charge
+    makes no sense.
     """
     if missing := set(Resource) - set(definition.limits):
         raise ValueError(f"plan {definition.code}: no limit for {', '.join(sorted(missing))}")
+    for (_, currency), charge in definition.charges.items():
+        rule_of(charge, currency)
     lock_catalogue()
     versions = Plan.objects.filter(code=definition.code)
     current = versions.current().first()
@@ -172,6 +191,10 @@ def _write_parts(plan: Plan, definition: PlanDefinition) -> None:
             unit_size=charge.unit_size,
             included=charge.included,
             unit_amount=charge.unit_amount,
+            model=charge.model,
+            tiers=tiers_as_json(charge),
+            minimum=charge.minimum,
+            maximum=charge.maximum,
         )
         for (resource, currency), charge in definition.charges.items()
     )

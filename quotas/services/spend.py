@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from quotas.charges import explained, rate_usage
 from quotas.models import PeriodUsage, Plan, PlanCharge, UsagePeriod
-from quotas.rating import Charge, rate_charge
-from quotas.resources import METERS, Resource
+from quotas.resources import GAUGES, METERS, Resource
 from quotas.services.levels import average, integrals_over
 from quotas.services.limits import effective_limits
 from quotas.services.periods import current_period
@@ -19,7 +19,8 @@ from spoke.core.periods import Period
 class OverageLine:
     """`quantity` and `included` are in the charge's units, each at `unit_amount` major units.
 
-    `precise` is what it costs in major units, `amount_minor` the same rounded to minor units.
+    `precise` is what it costs in major units, `amount_minor` the same rounded to minor units; `pricing`
+    says how, where it is not so much a unit.
     """
 
     resource: Resource
@@ -29,6 +30,7 @@ class OverageLine:
     unit_amount: Decimal
     precise: Decimal
     amount_minor: int
+    pricing: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,40 +70,44 @@ def spend_of(*, period: UsagePeriod, plan: Plan, currency: str, now: datetime) -
     """
     limits = effective_limits(org_id=period.org_id, now=now)
     used = usage_of_period(period=period, now=now)
-    storage = _average_storage(period)
+    averages = _averages(period)
     lines = []
     for charge in PlanCharge.objects.filter(plan=plan, currency=currency).order_by("resource"):
         resource = Resource(charge.resource)
         # The override of requests is of another thing: how many an hour.
         if limits[resource].source == "override" and resource is not Resource.API_REQUESTS:
             continue
-        quantity = Decimal(used[resource]) if resource in METERS else storage
+        quantity = Decimal(used[resource]) if resource in METERS else averages[resource]
         lines.append(_rated(charge, resource, quantity))
     return Spend(period.start, period.end, currency, lines)
 
 
-def _average_storage(period: UsagePeriod) -> Decimal:
-    """In bytes over the whole period: of one that is closed as it was kept, else by the changes."""
+def _averages(period: UsagePeriod) -> dict[Resource, Decimal]:
+    """Each gauge over the whole period: of one that is closed as it was kept, else by the changes."""
     over = Period(period.start, period.end)
-    integral = None
+    integrals: dict[Resource, Decimal] = {}
     if period.closed_at is not None:
-        kept = PeriodUsage.objects.filter(period=period, resource=Resource.STORAGE)
-        integral = kept.values_list("integral", flat=True).first()
-    if integral is None:
-        integral = integrals_over(org_id=period.org_id, period=over)[Resource.STORAGE]
-    return average(integral, over.length)
+        kept = PeriodUsage.objects.filter(
+            period=period, resource__in=GAUGES, integral__isnull=False
+        )
+        integrals = {
+            Resource(row.resource): row.integral for row in kept if row.integral is not None
+        }
+    if len(integrals) < len(GAUGES):
+        integrals = integrals_over(org_id=period.org_id, period=over) | integrals
+    return {resource: average(integral, over.length) for resource, integral in integrals.items()}
 
 
-def _rated(charge: PlanCharge, resource: Resource, quantity: Decimal) -> OverageLine:
-    units = quantity / charge.unit_size
-    included = Decimal(charge.included) / charge.unit_size
-    rule = Charge(
-        model="per_unit",
-        unit_amount=charge.unit_amount,
-        included=included,
-        currency=charge.currency,
-    )
-    rated = rate_charge(rule, units)
+def _rated(charge: PlanCharge, resource: Resource, used: Decimal) -> OverageLine:
+    definition = charge.definition
+    priced = rate_usage(definition, currency=charge.currency, used=used)
     return OverageLine(
-        resource, charge.unit, units, included, charge.unit_amount, rated.precise, rated.minor
+        resource,
+        charge.unit,
+        priced.quantity,
+        priced.included,
+        charge.unit_amount,
+        priced.rated.precise,
+        priced.rated.minor,
+        explained(definition),
     )

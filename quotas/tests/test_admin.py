@@ -44,8 +44,9 @@ MODELS = [
     models.MeterBucket,
     models.MeterDistinct,
     models.RollupState,
+    models.PlanOffer,
 ]
-READ_ONLY = [models.Plan, *MODELS[4:]]
+READ_ONLY = [models.Plan, *MODELS[4:-1]]
 
 
 def url(model, page="changelist", *args) -> str:
@@ -99,6 +100,7 @@ def rows(cast, give):
         reference="r",
         now=NOW,
     )
+    models.PlanOffer.objects.create(org=cast.org, code="custom", created_at=NOW)
     models.FlushedGeneration.objects.create(generation="1:2.3", flushed_at=NOW)
     events = [event(), event("active_developers", properties={"user": "u1"})]
     assert ingest(cast.org.pk, *events).accepted == 2

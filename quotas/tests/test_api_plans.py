@@ -1,10 +1,16 @@
 """GET /plans: the public catalogue."""
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from quotas.charges import ChargeDefinition
 from quotas.models import Plan
+from quotas.rating import Tier
+from quotas.resources import Resource
 from quotas.services.plan_file import read_plans
 from quotas.services.plans import publish_plan
 
@@ -62,7 +68,11 @@ def test_a_plan_says_its_limits_prices_and_charges():
                 "unit": unit,
                 "unit_size": size,
                 "included": included,
+                "model": "per_unit",
                 "unit_amount": amount,
+                "tiers": [],
+                "minimum": None,
+                "maximum": None,
                 "currency": currency,
             }
             for currency in ("eur", "usd")
@@ -72,6 +82,41 @@ def test_a_plan_says_its_limits_prices_and_charges():
                 ("api_requests", "1,000 requests", 1000, 600000, "0.1"),
             )
         ],
+    }
+
+
+def test_a_charge_by_tiers_says_them():
+    pro = read_plans()[1]
+    tiered = ChargeDefinition(
+        "job",
+        1,
+        0,
+        model="volume",
+        tiers=(Tier(Decimal("2.50"), Decimal(7)), Tier(None, Decimal(6), Decimal("0.10"))),
+        minimum=Decimal("1.50"),
+    )
+    charges = {**pro.charges, (Resource.COMPILE_JOBS, "usd"): tiered}
+    publish_plan(definition=replace(pro, charges=charges), now=timezone.now())
+    answer = APIClient().get("/plans/pro").json()
+    (charge,) = [
+        row
+        for row in answer["charges"]
+        if (row["resource"], row["currency"]) == ("compile_jobs", "usd")
+    ]
+    assert charge == {
+        "resource": "compile_jobs",
+        "unit": "job",
+        "unit_size": 1,
+        "included": 0,
+        "model": "volume",
+        "unit_amount": "0",
+        "tiers": [
+            {"up_to": "2.5", "unit_amount": "7", "flat_amount": "0"},
+            {"up_to": None, "unit_amount": "6", "flat_amount": "0.1"},
+        ],
+        "minimum": "1.5",
+        "maximum": None,
+        "currency": "usd",
     }
 
 

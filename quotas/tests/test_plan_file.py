@@ -4,9 +4,11 @@ from decimal import Decimal
 
 import pytest
 
+from quotas.charges import ChargeDefinition
+from quotas.rating import Tier
 from quotas.resources import Resource
 from quotas.services.plan_file import PLAN_FILE, PlanFileError, read_plans
-from quotas.services.plans import ChargeDefinition, LimitDefinition
+from quotas.services.plans import LimitDefinition
 
 FREE = """
 [[plan]]
@@ -99,6 +101,38 @@ def test_decimals_keep_every_digit_and_included_defaults_to_the_limit(read):
     assert pro.position == 1
 
 
+TIERS = """{ usd = [
+    { up_to = 10, unit_amount = 5, flat_amount = 2 }, { up_to = 20.5, unit_amount = 4 }, {} ] }"""
+TIERED = PRO.replace(
+    "unit_amount = { usd = 0.000000000001 }",
+    f'model = "graduated"\ntiers = {TIERS}\nminimum = {{ usd = 1.5 }}\nmaximum = {{ usd = 90 }}',
+)
+
+
+def test_every_model_of_a_charge_can_be_written(read):
+    _, pro = read(FREE + TIERED)
+    assert pro.charges[Resource.STORAGE, "usd"] == ChargeDefinition(
+        "GB",
+        1,
+        100,
+        model="graduated",
+        tiers=(
+            Tier(Decimal(10), Decimal(5), Decimal(2)),
+            Tier(Decimal("20.5"), Decimal(4)),
+            Tier(None, Decimal(0)),
+        ),
+        minimum=Decimal("1.5"),
+        maximum=Decimal(90),
+    )
+
+
+@pytest.mark.parametrize("model", ["flat", "package", "percentage"])
+def test_a_charge_without_tiers_of_another_model(read, model):
+    _, pro = read(FREE + PRO.replace('unit = "GB"', f'unit = "GB"\nmodel = "{model}"'))
+    charge = pro.charges[Resource.STORAGE, "usd"]
+    assert (charge.model, charge.unit_amount) == (model, Decimal("0.000000000001"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -133,6 +167,16 @@ def test_decimals_keep_every_digit_and_included_defaults_to_the_limit(read):
         (FREE + PRO.replace("0.000000000001", "nan"), "an amount from 0"),
         (FREE + PRO.replace("0.000000000001", '"1"'), "a number is expected"),
         (FREE + PRO.replace("charges.storage", "charges.seats"), "unknown resource 'seats'"),
+        (FREE + PRO.replace("usd", "usx"), "'usx' is no currency"),
+        (FREE + TIERED.replace("graduated", "stairs"), "model is one of flat, per_unit"),
+        (FREE + TIERED.replace("graduated", "per_unit"), "unit_amount: a table is expected"),
+        (FREE + PRO.replace("unit =", 'model = "volume"\nunit ='), "tiers: a table is expected"),
+        (FREE + TIERED.replace(", {} ]", " ]"), "the last tier, and only the last, has no bound"),
+        (FREE + TIERED.replace("20.5", "9"), "the bounds of tiers rise"),
+        (FREE + TIERED.replace(TIERS, "{ usd = [] }"), "a list of tiers is expected"),
+        (FREE + TIERED.replace("{} ]", "{ price = 1 } ]"), "tier 3: unknown price"),
+        (FREE + TIERED.replace("usd = 90", "usd = 1"), "the minimum is not above the maximum"),
+        (FREE + TIERED.replace("usd = 90", "eur = 90"), "charges.storage.maximum: unknown eur"),
     ],
 )
 def test_a_mistake_is_named(read, text, message):

@@ -24,6 +24,7 @@ TWO_DECIMALS = frozenset(
     WST XCD XCG YER ZAR ZMW ZWG
     """.split()  # noqa: SIM905
 )
+CURRENCIES = TWO_DECIMALS | frozenset(EXPONENTS)
 # Wide enough for any amount that is stored.
 EXACT_DIGITS = 120
 
@@ -49,6 +50,13 @@ def round_minor(amount: Decimal, currency: str) -> int:
     with localcontext() as exact:
         exact.prec = EXACT_DIGITS
         return int(amount.scaleb(exponent).to_integral_value(ROUND_HALF_UP))
+
+
+def quantized(amount: Decimal, places: int) -> Decimal:
+    """An amount of any size to so many decimals, half away from zero."""
+    with localcontext() as exact:
+        exact.prec = EXACT_DIGITS
+        return amount.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
 
 
 def format_minor(minor: int, currency: str) -> str:

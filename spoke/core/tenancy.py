@@ -8,8 +8,8 @@ A transaction says once for whom it works. Four settings, local to the transacti
 - `spoke.shared`: so is, for reading, what other organizations share (registry.migrations, ADR 0019).
 
 Without them no row of a tenant table is visible or writable. `all_organizations` is the one door
-past the policies, for staff and for work that spans organizations; each use is logged with its
-reason. The settings vanish with the transaction, so a pooled connection carries nothing over.
+past the policies, for staff and for work that spans organizations; it is logged with its reason
+(`door_log`). The settings vanish with the transaction, so a pooled connection carries nothing over.
 """
 
 import re
@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -30,7 +29,7 @@ from django.db.migrations.state import ProjectState
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 
-logger = structlog.get_logger(__name__)
+from spoke.core.door_log import log_opening
 
 OF_ORG = "org_id = (SELECT NULLIF(current_setting('spoke.org_id', true), '')::bigint)"
 OF_USER = "user_id = (SELECT NULLIF(current_setting('spoke.user_id', true), '')::bigint)"
@@ -204,7 +203,7 @@ def presenting(secret: str) -> Any:
 @contextmanager
 def all_organizations(*, reason: str, actor: str = "system") -> Iterator[None]:
     """The one door past the policies. Logged with its reason; never opened for a tenant's request."""
-    logger.info("tenancy.door_opened", reason=reason, actor=actor)
+    log_opening(reason=reason, actor=actor)
     outer = _current.get()
     with scoped(replace(outer, everything=True)):
         yield

@@ -33,6 +33,14 @@ PEOPLE = (
 ORGANIZATION = ("acme", "Acme Robotics", "Schemas that our robots and services talk in.")
 OTHER_ORGANIZATION = ("globex", "Globex", "A tenant of its own, invisible to Acme.")
 
+# (plan, months after the beginning, days into that month): dearer at once, cheaper from its end.
+CHANGES_OF_PLAN = (("enterprise", 4, 12), ("pro", 5, 20))
+# The month, counted from 0, whose invoice staff took back, and why.
+VOID_MONTH = 7
+VOID_NOTE = "Waived: the registry was away for a day"
+# How many compile jobs a month has beside a usual one, from the first month on.
+SEASONS = (0.55, 0.7, 1.0, 1.25, 2.4, 2.9, 1.1, 0.9, 1.3, 1.6, 1.15, 1.0, 0.8)
+
 COMMON = """syntax = "proto3";
 
 package acme.common.v1;

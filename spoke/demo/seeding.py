@@ -1,5 +1,6 @@
 """Seeds the demo organizations through the services. Each step can be repeated and changes nothing."""
 
+from collections import Counter
 from datetime import datetime, timedelta
 
 from allauth.account.models import EmailAddress
@@ -17,7 +18,14 @@ from quotas.models import PeriodUsage, Plan, UsagePeriod
 from quotas.resources import Resource
 from quotas.services.flush import write_generation
 from quotas.services.ingestion import ingest_events
-from quotas.services.usage import CLOSE_GRACE, close_period, due_periods, record_meter
+from quotas.services.periods import current_period
+from quotas.services.usage import (
+    CLOSE_GRACE,
+    add_to_meters,
+    close_period,
+    due_periods,
+    keep_open,
+)
 from registry.files import Push, PushedFile
 from registry.models import Module, Version
 from registry.services.modules import create_module
@@ -27,7 +35,7 @@ from spoke.core import tenancy
 from spoke.demo import content, usage
 from spoke.demo.content import Person, Release
 
-MONTHS = 3
+MONTHS = 12
 TOKENS = {
     "TOKEN": content.OWNER,
     "ADMIN_TOKEN": content.STAFF,
@@ -144,40 +152,73 @@ def _usage(org: Organization, start: datetime, now: datetime) -> None:
     with tenancy.organization(org.pk):
         jobs = PeriodUsage.objects.filter(org=org, resource=Resource.COMPILE_JOBS)
         if not jobs.exists():
-            for at, number in usage.compile_jobs(start, now):
-                record_meter(
-                    org_id=org.pk, resource=Resource.COMPILE_JOBS, amount=number, at=at, now=now
-                )
+            _compile_jobs(org, start, now)
         ingest_events(org_id=org.pk, events=usage.events(now), now=now)
         for period_id, org_id in due_periods(now=now):
             close_period(period_id=period_id, org_id=org_id, now=now)
 
 
+def _compile_jobs(org: Organization, start: datetime, now: datetime) -> None:
+    """All at once: one by one they would take longer than the rest of the demo."""
+    hours: dict[tuple[Resource, datetime], int] = {}
+    periods: Counter[tuple[Resource, int]] = Counter()
+    ids: dict[datetime, int] = {}
+    for at, number in usage.compile_jobs(start, now):
+        month = at.replace(day=1, hour=0)
+        if month not in ids:
+            period = current_period(org_id=org.pk, now=at)
+            keep_open(period)
+            ids[month] = period.pk
+        hours[Resource.COMPILE_JOBS, at] = number
+        periods[Resource.COMPILE_JOBS, ids[month]] += number
+    add_to_meters(org_id=org.pk, periods=periods, hours=hours)
+
+
 def _subscription(org: Organization, actor: Actor, start: datetime, now: datetime) -> None:
+    """A year on pro, but for a busy spell on enterprise: dearer at once, cheaper from a month's end."""
     if not Subscription.objects.filter(org=org).exists():
-        plan = Plan.objects.current().get(code="pro")
         subscriptions.start_subscription(
-            org_id=org.pk, plan=plan, interval="month", currency="usd", actor=actor, now=start
+            org_id=org.pk,
+            plan=_plan("pro"),
+            interval="month",
+            currency="usd",
+            actor=actor,
+            now=start,
         )
-    while subscriptions.turn_subscription(org_id=org.pk, now=now):
+        for code, month, day in content.CHANGES_OF_PLAN:
+            at = usage.first_of_month(start, -month) + timedelta(days=day, hours=10)
+            _turn(org, at)
+            subscriptions.change_plan(org_id=org.pk, plan=_plan(code), actor=actor, now=at)
+    _turn(org, now)
+
+
+def _turn(org: Organization, until: datetime) -> None:
+    while subscriptions.turn_subscription(org_id=org.pk, now=until):
         pass  # a month at a time
 
 
+def _plan(code: str) -> Plan:
+    return Plan.objects.current().get(code=code)
+
+
 def _invoices(org: Organization, actor: Actor, now: datetime) -> None:
-    """Of every month that is over; all but the last are paid."""
+    """Of every month that is over; the last is open, one is void, the others are paid."""
     closed = UsagePeriod.objects.for_org(org.pk).filter(closed_at__isnull=False).order_by("start")
-    for period in closed:
+    periods = list(closed)
+    for number, period in enumerate(periods):
         at = period.end + CLOSE_GRACE
         invoice = invoicing.generate_invoice(org_id=org.pk, period_start=period.start, now=at)
-        if period != closed.last() and invoice.status == InvoiceStatus.OPEN:
-            invoicing.settle_invoice(
-                org_id=org.pk,
-                invoice_id=invoice.pk,
-                status=InvoiceStatus.PAID,
-                actor=actor,
-                now=at + timedelta(days=3),
-                note="Bank transfer",
-            )
+        if period == periods[-1] or invoice.status != InvoiceStatus.OPEN:
+            continue
+        void = number == content.VOID_MONTH
+        invoicing.settle_invoice(
+            org_id=org.pk,
+            invoice_id=invoice.pk,
+            status=InvoiceStatus.VOID if void else InvoiceStatus.PAID,
+            actor=actor,
+            now=at + timedelta(days=3),
+            note=content.VOID_NOTE if void else "Bank transfer",
+        )
 
 
 def _token(user: User, known: str, now: datetime) -> str:

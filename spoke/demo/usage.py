@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from spoke.demo.content import SEASONS
+
 SEED = 2026
 HOUR = timedelta(hours=1)
 
@@ -29,7 +31,7 @@ def api_requests(start: datetime, end: datetime) -> dict[int, int]:
     counts = {}
     for at in hours_between(start, end):
         chance = random.Random(SEED + int(at.timestamp()))  # noqa: S311 - not for secrets
-        growth = 1 + (at - start) / timedelta(days=180)
+        growth = 1 + (at - start) / timedelta(days=720)
         number = round(activity(at) * growth * chance.uniform(350, 900))
         if number:
             counts[int(at.timestamp())] = number
@@ -37,12 +39,15 @@ def api_requests(start: datetime, end: datetime) -> dict[int, int]:
 
 
 def compile_jobs(start: datetime, end: datetime) -> list[tuple[datetime, int]]:
-    """(hour, jobs): pipelines run after pushes, on weekdays."""
+    """(hour, jobs): pipelines run after pushes, on weekdays; some months are busier than others."""
     jobs = []
     for at in hours_between(start, end):
+        if at.hour not in (9, 11, 14, 16):
+            continue
+        season = SEASONS[(at.year - start.year) * 12 + at.month - start.month]
         chance = random.Random(SEED * 7 + int(at.timestamp()))  # noqa: S311 - not for secrets
-        number = round(activity(at) * chance.uniform(0, 32))
-        if number and at.hour in (9, 11, 14, 16):
+        number = round(activity(at) * season * chance.uniform(0, 32))
+        if number:
             jobs.append((at, number))
     return jobs
 

@@ -19,6 +19,9 @@ GLOBAL = {
     "billing_stripeprice": "the public catalogue, at Stripe",
     "billing_webhookevent": "what Stripe tells us, before it is known of whom",
     "billing_numbersequence": "numbers follow each other over all organizations",
+    "billing_taxrate": "what is public law",
+    "billing_partner": "partners have many organizations",
+    "billing_branding": "what partners' documents look like",
     "quotas_flushedgeneration": "spans organizations; holds no tenant data",
 }
 # The root of a tenant: its own id is the org_id.

@@ -11,6 +11,10 @@ from django.db import connection
 from django.utils import timezone
 
 from billing.models import (
+    BillingDetails,
+    Credit,
+    CreditApplication,
+    CreditNote,
     DunningNotice,
     Invoice,
     InvoiceLine,
@@ -116,6 +120,31 @@ def fill_billing(org, mark: str, now) -> None:
         period_end=over["end"],
         currency="usd",
         bill_to={"name": mark},
+        created_at=now,
+    )
+    BillingDetails.objects.create(org=org, legal_name=mark, updated_at=now)
+    credit = Credit.objects.create(
+        org=org,
+        currency="usd",
+        amount_minor=1,
+        remaining_minor=1,
+        reason=mark,
+        granted_by=mark,
+        created_at=now,
+    )
+    CreditApplication.objects.create(
+        org=org, credit=credit, invoice=invoice, amount_minor=1, applied_at=now
+    )
+    CreditNote.objects.create(
+        org=org,
+        invoice=invoice,
+        number=mark,
+        kind="refund",
+        amount_minor=1,
+        tax_minor=0,
+        currency="usd",
+        reason=mark,
+        created_by=mark,
         created_at=now,
     )
     InvoiceLine.objects.create(

@@ -1,13 +1,18 @@
 """How months and years go for who pays by card."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 
 from billing.stripe import gateway
+from orgs.tests.helpers import verify
+from quotas import tasks as quota_tasks
 from quotas.services.plan_file import read_plans
 from quotas.services.plans import publish_plan
+from spoke.core import tenancy
 from tests.support.stripe_world import utc
 
 SUBSCRIPTION = "/orgs/acme/subscription"
@@ -177,28 +182,171 @@ def test_by_month_and_then_by_year(world):
     )
 
 
-@pytest.mark.parametrize(("plan", "price"), [("pro", 4_900)])
-def test_leap_day_and_month_end_anchors(world, plan, price):
-    world.to(datetime(2028, 1, 31, 12, tzinfo=UTC), step=timedelta(days=900))
-    subscribe(world, plan)
+def test_yearly_upgrade_half_way(world):
+    """Prorated by the second of the year, and paid at once; the year stays as it was."""
+    subscribe(world, interval="year")
+    half = utc(3, 5) + (utc(3, 5, year=2027) - utc(3, 5)) / 2
+    world.to(half, step=timedelta(days=30))
+    preview = world.client().post(f"{SUBSCRIPTION}/preview", {"plan": "enterprise"}).json()
+    assert (preview["takes_effect"], preview["amount_cents"]) == ("now", 225_000)
+    assert [line["amount_cents"] for line in preview["lines"]] == [-24_500, 249_500]
+    body = change(world, plan="enterprise")
+    assert (body["plan"], body["interval"]) == ("enterprise", "year")
+    assert world.plan() == "enterprise"
+    assert world.subscription().current_period_end == utc(3, 5, year=2027)
+    world.to(utc(3, 5, year=2027) + 2 * HOURS, step=timedelta(days=30))
+    assert world.invoices() == [
+        ("stripe", 49_000, "paid"),
+        ("stripe", 225_000, "paid"),
+        ("stripe", 499_000, "paid"),
+    ]
+    assert world.at_stripe() == [
+        ("subscription_create", 49_000, "paid"),
+        ("subscription_update", 225_000, "paid"),
+        ("subscription_cycle", 499_000, "paid"),
+    ]
+    assert world.subscription().current_period_end == utc(3, 5, year=2028)
+
+
+def subscribed_at(world, moment, **more):
+    """Nothing is there before: the clocks are only turned."""
+    world.control.advance_to(moment)
+    world.at = moment
+    world._move(moment)
+    subscribe(world, **more)
+
+
+@pytest.mark.parametrize(
+    ("begins", "months", "short"),
+    [
+        (datetime(2027, 1, 31, 12, tzinfo=UTC), 48, {2: 28, 4: 30, 6: 30, 9: 30, 11: 30}),
+        (datetime(2028, 2, 29, 12, tzinfo=UTC), 13, {2: 28}),
+    ],
+    ids=["31 January", "29 February"],
+)
+def test_leap_day_and_month_end_anchors_over_years(world, begins, months, short):
+    """Each month ends at the anchor's day, or at its own last where it is too short for that."""
+    subscribed_at(world, begins)
+    ends = []
+    for _ in range(months):
+        end = world.subscription().current_period_end
+        ends.append(end)
+        world.to(end + 2 * HOURS, step=timedelta(days=32))
+    wanted = []
+    for number in range(1, months + 1):
+        years, month = divmod(begins.month - 1 + number, 12)
+        year = begins.year + years
+        leap = month == 1 and year % 4 == 0
+        day = 29 if leap else min(begins.day, short.get(month + 1, 31))
+        wanted.append(begins.replace(year=year, month=month + 1, day=day))
+    assert ends == wanted
+    assert world.invoices() == [("stripe", 4_900, "paid")] * (months + 1)
+    assert [row[1:] for row in world.at_stripe()] == [(4_900, "paid")] * (months + 1)
+    numbers = [row["number"] for row in world.fake.store.of("invoice").values()]
+    assert len(set(numbers)) == months + 1
+
+
+def test_a_leap_day_by_the_year_over_four_years(world):
+    subscribed_at(world, datetime(2028, 2, 29, 12, tzinfo=UTC), interval="year")
     ends = []
     for _ in range(4):
-        ends.append(f"{world.subscription().current_period_end:%m-%d}")
-        world.to(world.subscription().current_period_end + 2 * HOURS, step=timedelta(days=20))
-    assert ends == ["02-29", "03-31", "04-30", "05-31"]
-    assert [row[1] for row in world.invoices()] == [price] * 5
+        end = world.subscription().current_period_end
+        ends.append(f"{end:%Y-%m-%d}")
+        world.to(end + 2 * HOURS, step=timedelta(days=366))
+    assert ends == ["2029-02-28", "2030-02-28", "2031-02-28", "2032-02-29"]
+    assert world.invoices() == [("stripe", 49_000, "paid")] * 5
+
+
+def cap(world, amount, action):
+    answer = world.client().put("/orgs/acme/budget", {"amount_cents": amount, "action": action})
+    assert answer.status_code == 200, answer.content
+
+
+def may_be_written_to(world):
+    """Their addresses are confirmed."""
+    with tenancy.all_organizations(reason="test"):
+        for person in (world.cast.owner, world.cast.admin):
+            verify(person)
+
+
+def compile_jobs(world, number):
+    """What the registry reserves for so many jobs: through the API, as a hold that is kept."""
+    url = "/orgs/acme/quotas/reservations"
+    held = world.client().post(url, {"resource": "compile_jobs", "amount": number})
+    if held.status_code == 201:
+        url = f"{url}/{held.json()['id']}/commit"
+        assert world.client().post(url, {}).status_code == 200
+    return held
+
+
+def test_budget_cap_reached_and_blocking(world, mailoutbox):
+    """Refused to the cent; the invoice is what was let through. The next month begins anew."""
+    subscribe(world)
+    cap(world, 1_000, "block")
+    may_be_written_to(world)
+    assert compile_jobs(world, 1_200).status_code == 201
+    refused = compile_jobs(world, 1)
+    body = refused.json()
+    assert (refused.status_code, body["code"]) == (403, "budget_exceeded")
+    assert (body["budget_cents"], body["would_cost_cents"]) == (1_000, 1_005)
+    assert world.client().get("/orgs/acme/budget").json()["spend"]["amount_cents"] == 1_000
+    quota_tasks.evaluate_budgets()
+    told = [mail for mail in mailoutbox if "100% of its overage budget" in mail.subject]
+    assert told
+    world.to(utc(4, 5) + 2 * HOURS)
+    assert world.invoices() == [
+        ("stripe", 4_900, "paid"),
+        ("stripe", 4_900, "paid"),
+        ("usage", 1_000, "paid"),
+    ]
+    assert world.at_stripe() == [
+        ("subscription_create", 4_900, "paid"),
+        ("subscription_cycle", 4_900, "paid"),
+        ("manual", 1_000, "paid"),
+    ]
+    assert compile_jobs(world, 1_200).status_code == 201
+    assert compile_jobs(world, 1).status_code == 403
+
+
+def test_budget_cap_reached_and_notifying(world, mailoutbox):
+    """Owners and admins are told at each threshold, once; nothing is refused, and all is billed."""
+    subscribe(world)
+    cap(world, 1_000, "notify")
+    may_be_written_to(world)
+    for jobs, percent in ((1_100, 50), (60, 80), (41, 100)):
+        mailoutbox.clear()
+        assert compile_jobs(world, jobs).status_code == 201
+        for _ in range(2):
+            quota_tasks.evaluate_budgets()
+        subjects = {mail.subject for mail in mailoutbox}
+        assert subjects == {f"Acme has reached {percent}% of its overage budget of this period"}
+        to = sorted(mail.to[0] for mail in mailoutbox)
+        assert to == ["admin@example.com", "owner@example.com"]
+    world.to(utc(4, 5) + 2 * HOURS)
+    assert world.invoices()[2] == ("usage", 1_005, "paid")
+    assert world.at_stripe()[2] == ("manual", 1_005, "paid")
 
 
 def test_account_closed_mid_period(world):
+    """Nothing is paid back and no month follows; what was used beyond the plan until then is billed."""
     subscribe(world)
+    world.use(1_300)
     world.to(utc(3, 20))
     answer = world.client().delete("/orgs/acme")
     assert answer.status_code in (200, 204), answer.content
     world.settle()
     sub = next(iter(world.fake.store.of("subscription").values()))
-    assert sub["status"] == "canceled"
+    assert (sub["status"], sub["ended_at"]) == ("canceled", int(utc(3, 20).timestamp()))
+    assert world.subscription().status == "canceled"
+    refused = world.client().post("/orgs/acme/modules", {"name": "late"})
+    assert refused.status_code in (403, 404, 410), refused.content
     world.to(utc(4, 6))
-    assert [row[1] for row in world.at_stripe()] == [4_900]
+    assert world.at_stripe() == [
+        ("subscription_create", 4_900, "paid"),
+        ("manual", 1_500, "paid"),
+    ]
+    world.to(utc(4, 18))
+    assert len(world.at_stripe()) == 2
 
 
 def test_failed_card_to_suspension_to_recovery(world, mailoutbox):
@@ -240,3 +388,57 @@ def test_plan_version_change(world):
     subscribe(world)
     assert world.subscription().plan.version == 2
     assert world.fake.store.newest("invoice")[0]["total"] == 5_900
+
+
+def test_a_card_expires_and_is_replaced(world, mailoutbox):
+    """Owners and admins are told before; the bank's renewal and another card each end the matter."""
+    methods = "/orgs/acme/payment-methods"
+    subscribe(world)
+    (name,) = (row["id"] for row in world.fake.store.of("payment_method").values())
+    expires(world, name, 5, 2026)
+
+    def told():
+        """Who was written to of which month since this was asked last."""
+        found = [
+            (mail.to[0], re.search(r"the end of (\w+ \d+)", mail.body)[1])
+            for mail in mailoutbox
+            if "expires" in mail.subject
+        ]
+        mailoutbox.clear()
+        return sorted(found)
+
+    world.to(utc(5, 1))
+    assert told() == []
+    world.to(utc(5, 6))
+    both = ["admin@example.com", "owner@example.com"]
+    assert told() == [(address, "May 2026") for address in both]
+    # The bank renews it: Stripe says so, and it is told of in its new month.
+    expires(world, name, 8, 2026)
+    world.settle()
+    card = world.client().get(methods).json()["results"][0]
+    assert (card["exp_month"], card["exp_year"]) == (8, 2026)
+    world.to(utc(7, 30))
+    assert told() == []
+    world.to(utc(8, 2))
+    assert told() == [(address, "August 2026") for address in both]
+    # The owner puts another one in its place, which pays from then on.
+    other = {"stripe_payment_method_id": "pm_card_mastercard", "set_as_default": True}
+    assert world.client().post(methods, other).status_code == 201
+    assert world.client().delete(f"{methods}/{name}").status_code == 204
+    world.to(utc(9, 6))
+    assert told() == []
+    assert world.invoices() == [("stripe", 4_900, "paid")] * 7
+    assert world.at_stripe() == [
+        ("subscription_create", 4_900, "paid"),
+        *[("subscription_cycle", 4_900, "paid")] * 6,
+    ]
+    newest = max(world.fake.store.of("charge").values(), key=lambda row: row["_n"])
+    assert newest["payment_method_details"]["card"]["last4"] == "4444"
+
+
+def expires(world, name, month, year):
+    """The card of a payment method is good until the end of that month, says Stripe."""
+    url = f"{world.fake.url}/v1/payment_methods/{name}"
+    sent = {"card[exp_month]": month, "card[exp_year]": year}
+    requests.post(url, data=sent, auth=("sk_test_x", ""), timeout=10).raise_for_status()
+    world.settle()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from spoke.devservers.errors import wait_until
+from spoke.devservers.locks import FileLock
 from spoke.devservers.places import Instance
 from spoke.devservers.server import Server
 from spoke.devservers.services import SERVERS
@@ -63,21 +64,20 @@ class Running:
             return error.code, json.loads(error.read()), error.headers
 
 
-def start(service: str, root: Path) -> tuple[Server, str]:
+def start(service: str, root: Path, copied_from: Path | None = None) -> tuple[Server, str]:
     instance = Instance.of(root=root, service=service, kind="test-outage")
     instance.path("users.lock").touch()
     server = SERVERS[service](instance)
+    if copied_from is not None:
+        copy(copied_from, server.data)
     server.start()
     sockets = instance.sockets()
     assert sockets is not None
     return server, server.url(sockets)
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    postgres, database_url = start("postgres", tmp_path)
-    valkey, redis_url = start("valkey", tmp_path)
-    env = {
+def environment(database_url: str, redis_url: str) -> dict[str, str]:
+    return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV", "SPOKE_"))},
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
@@ -86,18 +86,65 @@ def running(tmp_path: Path) -> Iterator[Running]:
         "EMAIL_URL": "memorymail://",
         "QUOTA_WEB_PROCESSES": "1",
     }
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A stopped cluster with a migrated database, and its owner's token; made once a test run."""
+    base = tmp_path_factory.getbasetemp()
+    # Workers of one run have folders of their own in the run's.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    note = shared / "outages.json"
+    lock = FileLock(shared / "outages.lock")
+    lock.exclusive(seconds=300)
     try:
-        prepared = subprocess.run(
+        if not note.exists():
+            note.write_text(json.dumps(prepare(shared / "outages")))
+        data, token = json.loads(note.read_text())
+    finally:
+        lock.close()
+    return Path(data), token
+
+
+def prepare(root: Path) -> tuple[str, str]:
+    root.mkdir()
+    postgres, database_url = start("postgres", root)
+    valkey, redis_url = start("valkey", root)
+    try:
+        done = subprocess.run(
             [sys.executable, "-c", PREPARE],
-            env=env,
+            env=environment(database_url, redis_url),
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert prepared.returncode == 0, prepared.stderr
+        assert done.returncode == 0, done.stderr
+    finally:
+        valkey.stop(at_once=True)
+        postgres.stop()
+        shutil.rmtree(valkey.data)
+    # Into the run's own folder, which pytest deletes in time.
+    kept = root / "cluster"
+    copy(postgres.data, kept)
+    shutil.rmtree(postgres.data)
+    return str(kept), done.stdout.strip().splitlines()[-1]
+
+
+def copy(cluster: Path, to: Path) -> None:
+    """With its owner, whom the server runs as."""
+    subprocess.run(["cp", "-a", str(cluster), str(to)], check=True)
+
+
+@pytest.fixture
+def running(tmp_path: Path, prepared: tuple[Path, str]) -> Iterator[Running]:
+    data, token = prepared
+    postgres, database_url = start("postgres", tmp_path, copied_from=data)
+    valkey, redis_url = start("valkey", tmp_path)
+    env = environment(database_url, redis_url)
+    try:
         with running_web(port=free_port(), env=env, workers=1) as url:
-            yield Running(url, prepared.stdout.strip().splitlines()[-1], postgres, valkey)
+            yield Running(url, token, postgres, valkey)
     finally:
         for server in (valkey, postgres):
             server.stop(at_once=True)

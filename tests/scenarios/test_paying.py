@@ -1,5 +1,7 @@
 """Payment methods, and Stripe's pages for them."""
 
+from datetime import timedelta
+
 import requests
 
 from tests.support.stripe_world import utc
@@ -44,6 +46,22 @@ def test_a_declined_card_is_not_added(world):
     assert (refused.status_code, refused.json()["code"]) == (402, "card_declined")
     assert add(world, "pm_nothing").json()["errors"][0]["field"] == "payment_method_id"
     assert world.cards() == []
+
+
+def test_a_lost_answer_of_attach_leaves_one_card(world):
+    key = {"HTTP_IDEMPOTENCY_KEY": "the-card"}
+    wish = {"stripe_payment_method_id": "pm_card_visa"}
+    world.control.fault("disconnect_after", method="POST", path="/attach$", times=10)
+    assert world.client().post(METHODS, wish, **key).status_code == 503
+    world.control.clear_faults()
+    world.to(world.at + timedelta(seconds=90))
+    assert world.client().post(METHODS, wish, **key).status_code == 201
+    world.settle()
+    assert world.cards() == [("4242", True)]
+    assert len(world.fake.store.of("payment_method")) == 1
+    # Without the key, or with another one, another card is meant.
+    assert world.client().post(METHODS, wish).status_code == 201
+    assert len(world.cards()) == 2
 
 
 def test_a_page_adds_a_card_by_an_intent(world):

@@ -1,5 +1,7 @@
 """An owner subscribes by card, and what the card does about it."""
 
+from datetime import timedelta
+
 import pytest
 
 from quotas.models import PlanTerm
@@ -102,6 +104,27 @@ def test_stripe_failing_at_any_step_leaves_what_the_same_call_finishes(world, ki
     assert world.at_stripe() == [("subscription_create", 4_900, "paid")]
     assert len(world.fake.store.of("subscription")) == 1
     assert len(world.fake.store.of("customer")) == 1
+
+
+def test_a_lost_answer_of_attach_leaves_one_card(world):
+    """The clock is turned between the tries: what is asked for is the same, not the second."""
+    world.control.fault("disconnect_after", method="POST", path="/attach$", times=10)
+    assert subscribe(world).status_code == 503
+    world.control.clear_faults()
+    world.to(world.at + timedelta(seconds=90))
+    answer = subscribe(world)
+    assert answer.status_code == 201, answer.content
+    world.settle()
+    assert len(world.fake.store.of("payment_method")) == 1
+    assert world.cards() == [("4242", True)]
+
+
+def test_a_card_that_was_declined_may_be_tried_again(world):
+    """A declined answer is not kept for the next subscription that is asked for."""
+    assert subscribe(world, "pm_card_chargeDeclined").status_code == 402
+    assert subscribe(world, "pm_card_chargeDeclined").status_code == 402
+    assert subscribe(world).status_code == 201
+    assert world.cards() == [("4242", True)]
 
 
 def test_a_subscription_that_nobody_asks_for_again_is_found(world):

@@ -49,9 +49,12 @@ class World:
             tasks.turn_due_subscriptions,
             tasks.draft_due_invoices,
             tasks.finalize_due_invoices,
+            tasks.push_due_details,
             tasks.push_due_invoices,
+            tasks.push_due_notes,
             tasks.reconcile_subscriptions,
             tasks.chase_overdue,
+            tasks.warn_of_expiry,
         ):
             task()
         self.control.deliver()

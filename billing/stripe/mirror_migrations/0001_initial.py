@@ -11,8 +11,10 @@ import uuid
 from django.conf import settings
 from django.db import migrations, models
 
+from billing.stripe.tables import AtOnce
 
-class Migration(migrations.Migration):
+
+class Migration(AtOnce):
 
     initial = True
 

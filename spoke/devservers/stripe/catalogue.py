@@ -1,15 +1,16 @@
 """The account, products, prices and tax rates."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
-from spoke.devservers.stripe import forms
-from spoke.devservers.stripe.errors import Refusal, invalid
+from spoke.devservers.stripe import blanks, forms, tariffs, taxes
+from spoke.devservers.stripe.errors import Refusal, invalid, missing
 from spoke.devservers.stripe.routes import PAGING, empty, lists, matching, page, route
 from spoke.devservers.stripe.store import Object, Store
 
 Params = dict[str, Any]
 ACCOUNT = "acct_spokefake00000001"
+NAME = "Spoke (development)"
 PRODUCT = "active description metadata name tax_code url unit_label statement_descriptor"
 PRICE = (
     "active billing_scheme currency currency_options lookup_key metadata nickname product recurring"
@@ -25,10 +26,10 @@ def account(store: Store, params: Params) -> Object:
     return store.add(
         "account",
         {
+            **blanks.ACCOUNT,
             "id": ACCOUNT,
-            "business_profile": {"name": "Spoke (development)", "url": None},
+            "business_profile": {**blanks.ACCOUNT["business_profile"], "name": NAME},
             "business_type": "company",
-            "capabilities": {"card_payments": "active"},
             "charges_enabled": True,
             "country": "US",
             "default_currency": "usd",
@@ -37,8 +38,8 @@ def account(store: Store, params: Params) -> Object:
             "metadata": {},
             "payouts_enabled": True,
             "settings": {
-                "branding": {"icon": None, "logo": None, "primary_color": None},
-                "dashboard": {"display_name": "Spoke (development)", "timezone": "Etc/UTC"},
+                **blanks.ACCOUNT["settings"],
+                "dashboard": {"display_name": NAME, "timezone": "Etc/UTC"},
             },
             "type": "standard",
         },
@@ -65,7 +66,6 @@ def make_product(store: Store, params: Params) -> Object:
         {
             **({"id": name} if name else {}),
             "active": forms.flag(params, "active", default=True),
-            "attributes": [],
             "default_price": None,
             "description": forms.text(params, "description"),
             "images": [],
@@ -98,19 +98,6 @@ def change_product(store: Store, params: Params, name: str) -> Object:
     return found
 
 
-def _unit(params: Params, at: str = "unit_amount") -> tuple[int | None, str]:
-    """An amount in minor units, whole where it is, and as a decimal."""
-    exact = params.get(f"{at}_decimal", params.get(at))
-    if exact in (None, ""):
-        raise Refusal("Missing required param: unit_amount.", code="parameter_missing", param=at)
-    try:
-        amount = Decimal(str(exact))
-    except InvalidOperation:
-        raise invalid(f"Invalid decimal: {exact}", at) from None
-    whole = int(amount) if amount == int(amount) else None
-    return whole, f"{amount.normalize():f}"
-
-
 @route("POST", "/v1/prices", PRICE)
 def make_price(store: Store, params: Params) -> Object:
     product = store.get("product", forms.required(params, "product"), param="product")
@@ -118,7 +105,7 @@ def make_price(store: Store, params: Params) -> Object:
     lookup = forms.text(params, "lookup_key")
     _take_lookup_key(store, lookup, move=forms.flag(params, "transfer_lookup_key"))
     tiered = params.get("billing_scheme") == "tiered"
-    amount, exact = (None, None) if tiered else _unit(params)
+    amount, exact = (None, None) if tiered else tariffs.unit(params)
     recurring = params.get("recurring")
     made = store.add(
         "price",
@@ -145,7 +132,8 @@ def make_price(store: Store, params: Params) -> Object:
             "type": "recurring" if recurring else "one_time",
             "unit_amount": amount,
             "unit_amount_decimal": exact,
-            "_tiers": params.get("tiers"),
+            "_options": tariffs.options(params),
+            "_tiers": tariffs.tiers(params) if tiered else None,
         },
     )
     store.emit("price.created", made)
@@ -176,25 +164,15 @@ def change_price(store: Store, params: Params, name: str) -> Object:
        " percentage state tax_type jurisdiction")  # fmt: skip
 def make_tax_rate(store: Store, params: Params) -> Object:
     percentage = Decimal(str(forms.required(params, "percentage")))
-    return store.add(
-        "tax_rate",
-        {
-            "active": forms.flag(params, "active", default=True),
-            "country": forms.text(params, "country"),
-            "description": forms.text(params, "description"),
-            "display_name": forms.required(params, "display_name"),
-            "effective_percentage": float(percentage),
-            "flat_amount": None,
-            "inclusive": forms.flag(params, "inclusive"),
-            "jurisdiction": forms.text(params, "jurisdiction"),
-            "jurisdiction_level": None,
-            "metadata": forms.metadata({}, params),
-            "percentage": float(percentage),
-            "rate_type": "percentage",
-            "state": forms.text(params, "state"),
-            "tax_type": forms.text(params, "tax_type"),
-            "_percentage": str(percentage),
-        },
+    texts = ("country", "description", "jurisdiction", "state", "tax_type")
+    return taxes.add_rate(
+        store,
+        forms.required(params, "display_name"),
+        str(percentage),
+        active=forms.flag(params, "active", default=True),
+        inclusive=forms.flag(params, "inclusive"),
+        metadata=forms.metadata({}, params),
+        **{name: forms.text(params, name) for name in texts},
     )
 
 
@@ -229,10 +207,26 @@ def read_price(store: Store, params: Params, name: str) -> Object:
     return store.get("price", name)
 
 
+@route("GET", "/v1/plans", f"{PAGING} active product")
+def list_plans(store: Store, params: Params) -> Object:
+    """Recurring prices, in the older form."""
+    rows = matching(store.newest("price"), params, "active product")
+    plans = [plan for row in rows if (plan := tariffs.plan_of(row))]
+    return page(plans, params, "/v1/plans")
+
+
+@route("GET", "/v1/plans/{}")
+def read_plan(store: Store, params: Params, name: str) -> Object:
+    plan = tariffs.plan_of(store.get("price", name))
+    if plan is None:
+        raise missing("plan", name)
+    return plan
+
+
 lists("tax_rate", "/v1/tax_rates", "active inclusive")
 for path in (
-    *("balance_transactions", "coupons", "country_specs", "files", "file_links", "mandates"),
-    *("payouts", "plans", "promotion_codes", "reviews", "shipping_rates", "sources", "transfers"),
+    *("balance_transactions", "country_specs", "files", "file_links", "mandates"),
+    *("payouts", "promotion_codes", "reviews", "shipping_rates", "sources", "transfers"),
     *("subscription_schedules", "tax_codes", "application_fees", "entitlements/features"),
     *(
         "radar/early_fraud_warnings",

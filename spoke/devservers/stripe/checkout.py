@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import customers, forms, invoices, payments, subscription_api
+from spoke.devservers.stripe import blanks, customers, forms, invoices, payments, subscription_api
 from spoke.devservers.stripe.cards import NUMBERS
 from spoke.devservers.stripe.errors import Refusal
 from spoke.devservers.stripe.routes import empty, lists, route
@@ -10,6 +10,8 @@ from spoke.devservers.stripe.store import Object, Store
 
 Params = dict[str, Any]
 DAY = 86_400
+# Of the subscription's data.
+TAKEN = ("metadata", "trial_period_days", "default_tax_rates")
 SESSION = (
     "customer mode line_items success_url cancel_url subscription_data setup_intent_data metadata"
     " client_reference_id currency payment_method_types allow_promotion_codes"
@@ -26,22 +28,10 @@ def make_session(store: Store, params: Params) -> Object:
     return store.add(
         "checkout.session",
         {
-            **dict.fromkeys(
-                (
-                    *("after_expiration", "allow_promotion_codes", "amount_subtotal"),
-                    *("amount_total", "billing_address_collection", "consent"),
-                    *("consent_collection", "currency", "currency_conversion"),
-                    *("customer_creation", "customer_details", "customer_email", "invoice"),
-                    *("invoice_creation", "locale", "payment_intent", "payment_link"),
-                    *("payment_method_collection", "payment_method_configuration_details"),
-                    *("phone_number_collection", "recovered_from", "setup_intent"),
-                    *("shipping_address_collection", "shipping_cost", "submit_type"),
-                    *("subscription", "total_details", "ui_mode", "wallet_options"),
-                )
-            ),
+            **blanks.CHECKOUT,
             "id": name,
             "automatic_tax": {
-                "enabled": False,
+                "enabled": forms.flag(params.get("automatic_tax") or {}, "enabled"),
                 "liability": None,
                 "provider": None,
                 "status": None,
@@ -50,7 +40,7 @@ def make_session(store: Store, params: Params) -> Object:
             "client_reference_id": forms.text(params, "client_reference_id"),
             "client_secret": None,
             "custom_fields": [],
-            "custom_text": {},
+            "custom_text": dict(blanks.CUSTOM_TEXT),
             "customer": customer,
             "expires_at": store.now() + DAY,
             "metadata": forms.metadata({}, params),
@@ -97,7 +87,8 @@ def _subscribe(store: Store, session: Object, method: Object) -> None:
             "items": session["_items"],
             "default_payment_method": method["id"],
             "payment_behavior": "allow_incomplete",
-            **{key: data[key] for key in ("metadata", "trial_period_days") if key in data},
+            **{key: data[key] for key in TAKEN if key in data},
+            "automatic_tax": {"enabled": str(session["automatic_tax"]["enabled"]).lower()},
         },
     )
     invoice = store.get("invoice", sub["latest_invoice"])

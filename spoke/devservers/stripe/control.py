@@ -82,6 +82,14 @@ class Control:
         """The customer's bank takes a charge back."""
         self._ask("dispute", charge=charge)
 
+    def fail_refund(self, refund: str) -> None:
+        """The customer's bank does not take a refund."""
+        self._ask("refund", refund=refund)
+
+    def after_retries(self, status: str) -> None:
+        """What a subscription becomes when its last retry failed: past_due, unpaid, canceled."""
+        self._ask("dunning", after_retries=status)
+
     def complete_3ds(self, intent: str, *, ok: bool = True) -> None:
         """The customer's bank answers a payment or setup that waits for 3-D Secure."""
         self._ask("3ds", id=intent, ok=ok)

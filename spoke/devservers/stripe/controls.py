@@ -11,6 +11,7 @@ from spoke.devservers.stripe.errors import Refusal
 from spoke.devservers.stripe.store import Store, public
 
 KINDS = ("429", "500", "timeout", "disconnect_after")
+AFTER_RETRIES = ("past_due", "unpaid", "canceled")
 
 
 @dataclass
@@ -99,8 +100,18 @@ def _dispute(over: Controlled, sent: dict[str, Any]) -> None:
     payments.dispute(over.store, sent["charge"])
 
 
+def _refund(over: Controlled, sent: dict[str, Any]) -> None:
+    payments.fail_refund(over.store, sent["refund"])
+
+
 def _bank(over: Controlled, sent: dict[str, Any]) -> None:
     complete_3ds(over.store, sent["id"], ok=sent["ok"])
+
+
+def _dunning(over: Controlled, sent: dict[str, Any]) -> None:
+    if sent["after_retries"] not in AFTER_RETRIES:
+        raise Refusal(f"Choose among {', '.join(AFTER_RETRIES)}.")
+    over.store.after_retries = sent["after_retries"]
 
 
 def _reset(over: Controlled, sent: dict[str, Any]) -> None:
@@ -120,6 +131,8 @@ CONTROLS: dict[str, Work] = {
     "webhooks": _webhooks,
     "card": _card,
     "dispute": _dispute,
+    "refund": _refund,
+    "dunning": _dunning,
     "3ds": _bank,
     "reset": _reset,
     "state": _state,

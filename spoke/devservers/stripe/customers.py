@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import forms
+from spoke.devservers.stripe import blanks, forms, tax_ids
 from spoke.devservers.stripe.cards import NUMBERS, TOKENS, Card
-from spoke.devservers.stripe.errors import Refusal, declined, invalid, missing
+from spoke.devservers.stripe.errors import Refusal, declined, invalid
 from spoke.devservers.stripe.routes import PAGING, lists, page, route
 from spoke.devservers.stripe.store import Object, Store, listing
 
@@ -21,7 +21,7 @@ def make_customer(store: Store, params: Params) -> Object:
     made = store.add(
         "customer",
         {
-            "address": params.get("address") or None,
+            "address": _address(params),
             "balance": forms.integer(params, "balance", 0),
             "cash_balance": None,
             "currency": None,
@@ -49,11 +49,18 @@ def make_customer(store: Store, params: Params) -> Object:
             "_broken": False,
         },
     )
+    for sent in params.get("tax_id_data") or []:
+        tax_ids.add(store, made, sent)
     if params.get("payment_method"):
         attach(store, params["payment_method"], made)
     _default(store, made, params)
     store.emit("customer.created", made)
     return made
+
+
+def _address(params: Params) -> Object | None:
+    sent = params.get("address")
+    return {**blanks.ADDRESS, **sent} if sent else None
 
 
 @route("POST", "/v1/customers/{}", CUSTOMER)
@@ -64,7 +71,7 @@ def change_customer(store: Store, params: Params, name: str) -> Object:
             if key in params:
                 found[key] = forms.text(params, key)
         if "address" in params:
-            found["address"] = params["address"] or None
+            found["address"] = _address(params)
         found["balance"] = forms.integer(params, "balance", found["balance"])
         found["metadata"] = forms.metadata(found["metadata"], params)
         _default(store, found, params)
@@ -73,10 +80,7 @@ def change_customer(store: Store, params: Params, name: str) -> Object:
 
 def alive(store: Store, name: Any, param: str = "customer") -> Object:
     """A customer that is not deleted."""
-    found = store.of("customer").get(str(name))
-    if found is None or found.get("deleted"):
-        raise missing("customer", str(name), param=param)
-    return found
+    return store.alive(name, param)
 
 
 def _default(store: Store, customer: Object, params: Params) -> None:
@@ -127,12 +131,6 @@ def sources(store: Store, params: Params, name: str) -> Object:
     return listing([], f"/v1/customers/{name}/sources")
 
 
-@route("GET", "/v1/customers/{}/tax_ids", PAGING)
-def tax_ids(store: Store, params: Params, name: str) -> Object:
-    rows = [row for row in store.newest("tax_id") if row["customer"] == name]
-    return page(rows, params, f"/v1/customers/{name}/tax_ids")
-
-
 # --- payment methods -------------------------------------------------------------------------
 
 
@@ -143,9 +141,7 @@ def method_from(store: Store, card: Card, customer: str | None, details: Params)
         {
             "allow_redisplay": "unspecified",
             "billing_details": {
-                "address": dict.fromkeys(
-                    ("city", "country", "line1", "line2", "postal_code", "state")
-                ),
+                "address": dict(blanks.ADDRESS),
                 "email": None,
                 "name": None,
                 "phone": None,
@@ -297,6 +293,7 @@ def make_setup(store: Store, params: Params) -> Object:
             "customer": params.get("customer") and alive(store, params["customer"])["id"],
             "customer_account": None,
             "description": forms.text(params, "description"),
+            "excluded_payment_method_types": None,
             "flow_directions": None,
             "last_setup_error": None,
             "latest_attempt": None,

@@ -45,9 +45,12 @@ class Deliveries:
         self._wake.set()
 
     def deliver(self) -> int:
-        """Sends everything that waits, and returns when it is sent; says how many were tried."""
+        """Sends everything that waits, what failed before too; says at its end how many were tried."""
         with self._sending:
-            return self._send_waiting()
+            waiting, self._retries = self._retries, []
+            for _, tries, event, endpoint in waiting:
+                self._send(event, endpoint, tries)
+            return len(waiting) + self._send_waiting()
 
     def _run(self) -> None:
         while True:

@@ -30,19 +30,31 @@ def _expand(store: Store, holder: Any, parts: list[str]) -> None:
     name, rest = parts[0], parts[1:]
     if name not in holder and holder.get("object") in INCLUDED:
         _include(store, holder, name)
-    if name not in holder and name in EMPTY.get(holder.get("object", ""), {}):
-        holder[name] = EMPTY[holder["object"]][name]
+    if holder.get("object") == "price" and name in ("tiers", "currency_options"):
+        _show_price(store, holder, name)
     if name not in holder:
         if holder.get("object") in ("list", "search_result") or holder.get("deleted"):
             return
         raise Refusal(f"This property cannot be expanded ({name}).", param="expand")
-    holder[name] = _found(store, holder, name)
+    if name == "discounts" and isinstance(holder[name], list):
+        holder[name] = [public(store.get("discount", each)) for each in holder[name]]
+    else:
+        holder[name] = _found(store, holder, name)
     _expand(store, holder[name], rest)
 
 
 # Lists that are there only when they are asked for.
 INCLUDED = {"customer": ("sources", "subscriptions", "tax_ids"), "charge": ("refunds",)}
-EMPTY: dict[str, dict[str, Any]] = {"price": {"currency_options": {}, "tiers": []}}
+
+
+def _show_price(store: Store, holder: Object, name: str) -> None:
+    price = store.get("price", holder["id"])
+    if name == "tiers":
+        holder["tiers"] = public(price["_tiers"] or [])
+        return
+    same = ("custom_unit_amount", "tax_behavior", "unit_amount", "unit_amount_decimal")
+    own = {price["currency"]: {member: price[member] for member in same}}
+    holder["currency_options"] = public({**own, **price["_options"]})
 
 
 def _include(store: Store, holder: Object, name: str) -> None:
@@ -60,7 +72,7 @@ def _found(store: Store, holder: Object, name: str) -> Any:
         return _of_invoice(store, holder["id"].removeprefix("upcoming_"), name)
     if not isinstance(value, str):
         return value
-    kind = PREFIXES.get(value.split("_")[0])
+    kind = "coupon" if name == "coupon" else PREFIXES.get(value.split("_")[0])
     row = store.of(kind).get(value) if kind else None
     return public(row) if row else value
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import forms, invoices, lines
+from spoke.devservers.stripe import coupons, forms, invoices, lines
 from spoke.devservers.stripe.customers import alive
 from spoke.devservers.stripe.errors import Refusal, invalid
 from spoke.devservers.stripe.routes import PAGING, lists, matching, page, route
@@ -12,7 +12,7 @@ Params = dict[str, Any]
 INVOICE = (
     "customer collection_method days_until_due auto_advance currency default_payment_method metadata"
     " description footer number pending_invoice_items_behavior subscription due_date"
-    " default_tax_rates automatic_tax custom_fields"
+    " default_tax_rates automatic_tax custom_fields discounts"
 )
 
 
@@ -42,6 +42,7 @@ def make_invoice(store: Store, params: Params) -> Object:
         metadata=forms.metadata({}, params),
         _rates=params.get("default_tax_rates") or [],
     )
+    made["discounts"] += coupons.give(store, params, customer["id"], invoice=made["id"])
     if made["auto_advance"]:
         made["automatically_finalizes_at"] = store.now() + invoices.HOUR
     invoices.sweep(store, made, items)
@@ -162,6 +163,9 @@ def invoice_lines(store: Store, params: Params, name: str) -> Object:
 @route("GET", "/v1/invoice_payments", f"{PAGING} invoice status payment")
 def invoice_payments(store: Store, params: Params) -> Object:
     rows = [row for found in store.newest("invoice") for row in found["_payments"]]
+    wanted = (params.get("payment") or {}).get("payment_intent")
+    if wanted:
+        rows = [row for row in rows if row["payment"]["payment_intent"] == wanted]
     return page(matching(rows, params, "invoice status"), params, "/v1/invoice_payments")
 
 
@@ -184,7 +188,9 @@ def make_item(store: Store, params: Params) -> Object:
             **invoices.item_members(
                 customer["id"], amount, str(params.get("currency") or "usd").lower()
             ),
+            "date": now,
             "description": forms.text(params, "description"),
+            "discountable": forms.flag(params, "discountable", default=True),
             "invoice": invoice["id"] if invoice else None,
             "metadata": forms.metadata({}, params),
             "period": {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import lines, payments
+from spoke.devservers.stripe import coupons, lines, payments, taxes
 from spoke.devservers.stripe.errors import Refusal
 from spoke.devservers.stripe.store import Object, Store, listing
 
@@ -43,7 +43,12 @@ def draft(
             "customer_email": customer["email"],
             "customer_name": customer["name"],
             "customer_tax_exempt": customer["tax_exempt"],
-            "customer_tax_ids": [],
+            "customer_tax_ids": [
+                {"type": row["type"], "value": row["value"]}
+                for row in store.newest("tax_id")
+                if row["customer"] == customer["id"]
+            ],
+            "discounts": coupons.for_invoice(store, sub) if sub else [],
             "issuer": {"type": "self"},
             "metadata": {},
             "parent": parent,
@@ -53,7 +58,7 @@ def draft(
                 ("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")
             ),
             "_payments": [],
-            "_rates": sub["_rates"] if sub else [],
+            "_rates": taxes.rates_for(store, customer, sub),
             "_sub": sub["id"] if sub else None,
             **members,
         },
@@ -115,15 +120,19 @@ def add_lines(store: Store, invoice: Object, rows: list[Object]) -> None:
     data = [*invoice["lines"]["data"], *rows]
     invoice["lines"] = {**invoice["lines"], "data": data, "total_count": len(data)}
     subtotal = sum(row["amount"] for row in data)
-    added, taxes = lines.tax(store, data, invoice["_rates"])
-    total = subtotal + added
+    off, discounts = coupons.apply(store, data, invoice["discounts"])
+    free = taxes.exempt(store.get("customer", invoice["customer"]))
+    added, taxed = lines.tax(store, [] if free else data, invoice["_rates"])
+    total = subtotal - off + added
     due = max(0, total + _balance(store, invoice))
+    net = total - sum(row["amount"] for row in taxed)
     invoice.update(
         subtotal=subtotal,
-        subtotal_excluding_tax=total - sum(row["amount"] for row in taxes),
+        subtotal_excluding_tax=net + off,
         total=total,
-        total_excluding_tax=total - sum(row["amount"] for row in taxes),
-        total_taxes=taxes,
+        total_excluding_tax=net,
+        total_discount_amounts=discounts,
+        total_taxes=taxed,
         amount_due=due,
         amount_remaining=due,
     )
@@ -173,7 +182,7 @@ def finalize(store: Store, invoice: Object) -> Object:
         amount_remaining=due,
         effective_at=store.now(),
         automatically_finalizes_at=None,
-        hosted_invoice_url=f"/invoice/{invoice['id']}",
+        hosted_invoice_url=f"{store.base_url}/invoice/{invoice['id']}",
     )
     invoice["status_transitions"]["finalized_at"] = store.now()
     store.emit("invoice.finalized", invoice)
@@ -205,10 +214,13 @@ def _tell_subscription(store: Store, invoice: Object) -> None:
     if not invoice["_sub"]:
         return
     sub = store.get("subscription", invoice["_sub"])
-    waits = sub["status"] in ("incomplete", "past_due", "unpaid")
+    before = sub["status"]
+    waits = before in ("incomplete", "past_due", "unpaid", "paused")
     if waits and sub["latest_invoice"] == invoice["id"]:
         with store.changing(sub, "customer.subscription.updated"):
             sub["status"] = "active"
+        if before == "paused":
+            store.emit("customer.subscription.resumed", sub)
         with store.changing(store.get("customer", sub["customer"]), "customer.updated"):
             store.get("customer", sub["customer"])["delinquent"] = False
 
@@ -318,6 +330,7 @@ def item_members(customer: str, amount: int, currency: str) -> Object:
         "proration": False,
         "proration_details": None,
         "quantity": 1,
+        "quantity_decimal": "1",
         "tax_rates": [],
         "test_clock": None,
         "_tax_rates": [],

@@ -1,22 +1,17 @@
 """Lines of invoices: what they come to, and the taxes on them."""
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from spoke.devservers.stripe.store import Object, Store
+from spoke.devservers.stripe.tariffs import in_currency, price_total
 
 
 def half_up(amount: Fraction) -> int:
     """Rounded to a whole, halves away from zero."""
     sign = -1 if amount < 0 else 1
     return sign * int((abs(amount) * 2 + 1) // 2)
-
-
-def price_total(price: Object, quantity: int) -> int:
-    """What so many units of a price cost, in minor units."""
-    unit = Decimal(price["unit_amount_decimal"] or "0")
-    return int((unit * quantity).to_integral_value(ROUND_HALF_UP))
 
 
 def line(
@@ -66,7 +61,7 @@ def of_item(
     store: Store, sub: Object, item: Object, period: tuple[int, int], trial: bool
 ) -> Object:
     """The line of a subscription's item for a period."""
-    price = store.get("price", item["price"]["id"])
+    price = in_currency(store.get("price", item["price"]["id"]), sub["currency"])
     product = store.get("product", price["product"])
     interval = price["recurring"]["interval"]
     unit = Decimal(price["unit_amount_decimal"] or 0)
@@ -124,6 +119,11 @@ def of_invoice_item(store: Store, item: Object) -> Object:
     return made
 
 
+def net(row: Object) -> int:
+    """What is left of a line after its discounts, in minor units."""
+    return int(row["amount"] - sum(entry["amount"] for entry in row["discount_amounts"]))
+
+
 def tax(store: Store, lines: list[Object], rates: list[str]) -> tuple[int, list[Object]]:
     """Puts taxes on the lines. Returns what they add to the total, and the invoice's `total_taxes`."""
     totals: dict[str, list[int]] = {}
@@ -133,12 +133,12 @@ def tax(store: Store, lines: list[Object], rates: list[str]) -> tuple[int, list[
         for name in row.get("_tax_rates") or rates:
             rate = store.get("tax_rate", name, param="default_tax_rates")
             share = Fraction(rate["_percentage"]) / 100
-            base = Fraction(row["amount"])
+            base = Fraction(net(row))
             if rate["inclusive"]:
                 amount = half_up(base - base / (1 + share))
-                taxable = row["amount"] - amount
+                taxable = net(row) - amount
             else:
-                amount, taxable = half_up(base * share), row["amount"]
+                amount, taxable = half_up(base * share), net(row)
                 added += amount
             row["taxes"].append(_tax(rate, amount, taxable))
             sums = totals.setdefault(name, [0, 0])

@@ -4,7 +4,14 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from spoke.devservers.stripe import checkout, customers, schedule, subscription_api
+from spoke.devservers.stripe import (
+    checkout,
+    customers,
+    invoices,
+    payments,
+    schedule,
+    subscription_api,
+)
 from spoke.devservers.stripe.cards import NUMBERS
 from spoke.devservers.stripe.errors import Refusal
 from spoke.devservers.stripe.store import Object, Store
@@ -34,6 +41,8 @@ def page(server: Any, method: str, path: str, sent: dict[str, str]) -> Answer:
             return _checkout(store, method, store.get("checkout.session", parts[1]), sent)
         if parts[0] == "portal":
             return _portal(store, method, store.get("billing_portal.session", parts[1]), sent)
+        if parts[0] == "invoice":
+            return _invoice(store, method, store.get("invoice", parts[1]), sent)
         if path == "/":
             return _index(server, method, sent)
     except Refusal as refusal:
@@ -83,10 +92,56 @@ def _checkout(store: Store, method: str, session: Object, sent: dict[str, str]) 
 
 
 def _money(price: Object) -> str:
-    digits = {"jpy": 0, "krw": 0, "kwd": 3, "bhd": 3}.get(price["currency"], 2)
-    whole = f"{int(price['unit_amount'] or 0):0{digits + 1}}"
+    return _amount(int(price["unit_amount"] or 0), price["currency"])
+
+
+def _amount(minor: int, currency: str) -> str:
+    digits = {"jpy": 0, "krw": 0, "kwd": 3, "bhd": 3}.get(currency, 2)
+    whole = f"{abs(minor):0{digits + 1}}"
     amount = f"{whole[:-digits]}.{whole[-digits:]}" if digits else whole
-    return f"{amount} {price['currency'].upper()}"
+    return f"{'-' if minor < 0 else ''}{amount} {currency.upper()}"
+
+
+def _invoice(store: Store, method: str, invoice: Object, sent: dict[str, str]) -> Answer:
+    """The page that an invoice's hosted_invoice_url names: its lines, and a way to pay it."""
+    trouble = ""
+    if method == "POST":
+        try:
+            with store.attempt(invoice["customer"]):
+                _pay(store, invoice, sent)
+        except Refusal as refusal:
+            trouble = str(refusal)
+    rows = "".join(
+        f"<tr><td>{escape(row['description'] or '')}<td>{_amount(row['amount'], row['currency'])}"
+        for row in invoice["lines"]["data"]
+    )
+    off = sum(entry["amount"] for entry in invoice["total_discount_amounts"])
+    taxes = invoice["total"] - invoice["subtotal"] + off
+    for label, amount in (("Discount", -off), ("Tax", taxes), ("Total", invoice["total"])):
+        if amount or label == "Total":
+            rows += f"<tr><th>{label}<th>{_amount(amount, invoice['currency'])}"
+    form = _card_form("Pay", trouble) if invoice["status"] == "open" else ""
+    body = f"<p>{invoice['status'].capitalize()}</p><table>{rows}</table>{form}"
+    return 200, _html(f"Invoice {invoice['number'] or '(draft)'}", body), None
+
+
+def _pay(store: Store, invoice: Object, sent: dict[str, str]) -> None:
+    customer = store.alive(invoice["customer"])
+    method = customers.attach(store, _card(store, sent)["id"], customer)
+    status = invoices.collect(store, invoice, off_session=False, method=method)
+    if status == "requires_action":
+        # The page asks the bank at once, and the bank says yes.
+        payments.complete_payment(store, invoices.intent_of(store, invoice), ok=True)
+        invoices.mark_paid(store, invoice, invoice["amount_due"])
+    elif status != "succeeded":
+        raise Refusal("Your card was declined.", status=402, kind="card_error")
+
+
+def _card(store: Store, sent: dict[str, str]) -> Object:
+    card = NUMBERS.get(sent.get("number", "").replace(" ", ""))
+    if card is None:
+        raise Refusal("Your card number is incorrect.", status=402, kind="card_error")
+    return customers.method_from(store, card, None, {})
 
 
 def _portal(store: Store, method: str, session: Object, sent: dict[str, str]) -> Answer:
@@ -110,8 +165,20 @@ def _portal(store: Store, method: str, session: Object, sent: dict[str, str]) ->
             f"<input type=hidden name=sub value='{sub['id']}'>"
             f"<button name=do value={do}>{label}</button></form></p>"
         )
+    rows.append(_invoices_of(store, customer))
     back = f"<p><a href='{escape(session['return_url'] or '/')}'>Return</a></p>"
     return 200, _html("Billing", "".join(rows) + _card_form("Use this card", trouble) + back), None
+
+
+def _invoices_of(store: Store, customer: Object) -> str:
+    rows = [row for row in store.newest("invoice") if row["customer"] == customer["id"]]
+    return "<h2>Invoices</h2><table>{}</table>".format(
+        "".join(
+            f"<tr><td><a href='/invoice/{row['id']}'>{escape(row['number'] or 'Draft')}</a>"
+            f"<td>{_amount(row['total'], row['currency'])}<td>{row['status']}"
+            for row in rows[:12]
+        )
+    )
 
 
 def _in_portal(store: Store, customer: Object, sent: dict[str, str]) -> None:
@@ -119,10 +186,7 @@ def _in_portal(store: Store, customer: Object, sent: dict[str, str]) -> None:
         ends = "true" if sent["do"] == "cancel" else "false"
         subscription_api.change(store, {"cancel_at_period_end": ends}, sent["sub"])
         return
-    card = NUMBERS.get(sent.get("number", "").replace(" ", ""))
-    if card is None:
-        raise Refusal("Your card number is incorrect.", status=402, kind="card_error")
-    made = customers.attach(store, customers.method_from(store, card, None, {})["id"], customer)
+    made = customers.attach(store, _card(store, sent)["id"], customer)
     settings = {"default_payment_method": made["id"]}
     customers.change_customer(store, {"invoice_settings": settings}, customer["id"])
 

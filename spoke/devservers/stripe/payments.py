@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import forms
+from spoke.devservers.stripe import blanks, forms
 from spoke.devservers.stripe.cards import NUMBERS
 from spoke.devservers.stripe.customers import alive, attach
 from spoke.devservers.stripe.errors import DECLINES, Refusal, declined
@@ -37,12 +37,15 @@ def make_intent(
             "customer": customer,
             "customer_account": None,
             "description": why or None,
+            "excluded_payment_method_types": None,
             "last_payment_error": None,
+            "managed_payments": None,
             "latest_charge": None,
             "metadata": {},
             "next_action": None,
             "on_behalf_of": None,
             "payment_method": None,
+            "payment_method_configuration_details": None,
             "payment_method_options": None,
             "payment_method_types": ["card"],
             "processing": None,
@@ -50,7 +53,9 @@ def make_intent(
             "review": None,
             "setup_future_usage": "off_session" if invoice else None,
             "shipping": None,
+            "source": None,
             "statement_descriptor": None,
+            "statement_descriptor_suffix": None,
             "status": "requires_payment_method",
             "transfer_data": None,
             "transfer_group": None,
@@ -137,6 +142,7 @@ def _charge(store: Store, intent: Object, method: Object, reason: str | None) ->
             "metadata": {},
             "on_behalf_of": None,
             "outcome": {
+                **blanks.OUTCOME,
                 "network_status": "declined_by_network" if reason else "approved_by_network",
                 "reason": reason,
                 "risk_level": "normal",
@@ -147,7 +153,7 @@ def _charge(store: Store, intent: Object, method: Object, reason: str | None) ->
             "payment_intent": intent["id"],
             "payment_method": method["id"],
             "payment_method_details": {
-                "card": {"brand": method["card"]["brand"], "last4": method["card"]["last4"]},
+                "card": _charged_card(intent, method),
                 "type": "card",
             },
             "receipt_email": None,
@@ -165,6 +171,20 @@ def _charge(store: Store, intent: Object, method: Object, reason: str | None) ->
             "transfer_group": None,
         },
     )
+
+
+def _charged_card(intent: Object, method: Object) -> Object:
+    card = method["card"]
+    same = (
+        *("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding"),
+        *("last4", "regulated_status"),
+    )
+    return {
+        **blanks.CHARGED_CARD,
+        **{name: card[name] for name in same},
+        "network": card["brand"],
+        "overcapture": {"maximum_amount_capturable": intent["amount"], "status": "unavailable"},
+    }
 
 
 @route("POST", "/v1/payment_intents/{}/confirm", "payment_method return_url off_session")
@@ -243,6 +263,17 @@ def refund(store: Store, params: Params) -> Object:
     return made
 
 
+def fail_refund(store: Store, name: str) -> None:
+    """The customer's bank does not take a refund: the money is the seller's again."""
+    made = store.get("refund", name)
+    charge = store.get("charge", made["charge"])
+    made.update(status="failed", failure_reason="expired_or_canceled_card")
+    charge["amount_refunded"] -= made["amount"]
+    charge["refunded"] = False
+    store.emit("refund.updated", made)
+    store.emit("refund.failed", made)
+
+
 def dispute(store: Store, charge_id: str) -> Object:
     """The customer's bank takes a charge back."""
     charge = store.get("charge", charge_id)
@@ -255,7 +286,7 @@ def dispute(store: Store, charge_id: str) -> Object:
             "charge": charge["id"],
             "currency": charge["currency"],
             "enhanced_eligibility_types": [],
-            "evidence": {},
+            "evidence": dict(blanks.EVIDENCE),
             "evidence_details": {
                 "due_by": store.now() + 7 * 86_400,
                 "enhanced_eligibility": {},
@@ -266,6 +297,14 @@ def dispute(store: Store, charge_id: str) -> Object:
             "is_charge_refundable": False,
             "metadata": {},
             "payment_intent": charge["payment_intent"],
+            "payment_method_details": {
+                "card": {
+                    "brand": charge["payment_method_details"]["card"]["brand"],
+                    "case_type": "chargeback",
+                    "network_reason_code": "10.4",
+                },
+                "type": "card",
+            },
             "reason": "fraudulent",
             "status": "needs_response",
         },

@@ -74,7 +74,11 @@ def matching(rows: list[Object], params: dict[str, Any], names: str) -> list[Obj
         if wanted in (None, ""):
             continue
         if name == "created" and isinstance(wanted, dict):
-            found = [row for row in found if _within(row["created"], wanted)]
+            found = [
+                row
+                for row in found
+                if _within(row["date"] if "date" in row else row["created"], wanted)
+            ]
         else:
             found = [row for row in found if _same(row.get(name), wanted)]
     return found

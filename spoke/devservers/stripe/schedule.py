@@ -61,11 +61,26 @@ def _finalize(store: Store, invoice: Object) -> None:
     invoices.finalize(store, invoice)
     if invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically":
         invoices.collect(store, invoice, off_session=True)
+        _give_up(store, invoice)
 
 
 def _retry(store: Store, invoice: Object) -> None:
     invoice["next_payment_attempt"] = None
     invoices.collect(store, invoice, off_session=True)
+    _give_up(store, invoice)
+
+
+def _give_up(store: Store, invoice: Object) -> None:
+    """After the last retry the subscription is what the account is set to make of it."""
+    sub = store.of("subscription").get(invoice["_sub"] or "")
+    late = sub and sub["status"] == "past_due" and sub["latest_invoice"] == invoice["id"]
+    if not sub or not late or invoice["status"] != "open" or invoice["next_payment_attempt"]:
+        return
+    if store.after_retries == "canceled":
+        subscriptions.end(store, sub, reason="payment_failed")
+    elif store.after_retries == "unpaid":
+        with store.changing(sub, "customer.subscription.updated"):
+            sub["status"] = "unpaid"
 
 
 def _of_subscription(sub: Object) -> Iterator[tuple[Due, Work]]:
@@ -77,7 +92,7 @@ def _of_subscription(sub: Object) -> Iterator[tuple[Due, Work]]:
     if status == "incomplete":
         at = sub["created"] + INCOMPLETE_FOR
         yield Due(at, 0, name), lambda store: _expire(store, sub)
-    if status in ("trialing", "active", "past_due"):
+    if status in ("trialing", "active", "past_due", "unpaid"):
         yield Due(end, 0, name), lambda store: _turn(store, sub)
 
 
@@ -96,5 +111,26 @@ def _expire(store: Store, sub: Object) -> None:
 def _turn(store: Store, sub: Object) -> None:
     if sub["cancel_at_period_end"]:
         subscriptions.end(store, sub, reason="cancellation_requested")
+    elif sub["status"] == "trialing" and not _can_pay(store, sub):
+        _end_trial(store, sub)
+    else:
+        subscriptions.renew(store, sub)
+
+
+def _can_pay(store: Store, sub: Object) -> bool:
+    customer = store.get("customer", sub["customer"])
+    default = customer["invoice_settings"]["default_payment_method"]
+    return bool(sub["default_payment_method"] or default)
+
+
+def _end_trial(store: Store, sub: Object) -> None:
+    """A trial without a payment method ends as it was asked to when it was made."""
+    chosen = sub["trial_settings"]["end_behavior"]["missing_payment_method"]
+    if chosen == "cancel":
+        subscriptions.end(store, sub, reason="payment_failed")
+    elif chosen == "pause":
+        with store.changing(sub, "customer.subscription.updated"):
+            sub["status"] = "paused"
+        store.emit("customer.subscription.paused", sub)
     else:
         subscriptions.renew(store, sub)

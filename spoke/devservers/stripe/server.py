@@ -12,12 +12,15 @@ from spoke.devservers.stripe import (  # noqa: F401 - those that only register r
     catalogue,
     checkout,
     controls,
+    coupons,
+    credit_notes,
     forms,
     invoice_api,
     pages,
     payments,
     routes,
     subscription_api,
+    tax_ids,
     webhook_api,
 )
 from spoke.devservers.stripe.deliveries import Deliveries

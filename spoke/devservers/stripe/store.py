@@ -31,6 +31,8 @@ PREFIXES = {
     "ii": "invoiceitem",
     "il": "line_item",
     "inpay": "invoice_payment",
+    "coupon": "coupon",
+    "di": "discount",
     "cn": "credit_note",
     "txr": "tax_rate",
     "txi": "tax_id",
@@ -40,6 +42,13 @@ PREFIXES = {
     "we": "webhook_endpoint",
 }
 BY_KIND = {kind: prefix for prefix, kind in PREFIXES.items()}
+# Members that all kinds have but these.
+WITHOUT = {
+    "account": ("livemode",),
+    "discount": ("created", "livemode"),
+    "invoiceitem": ("created",),
+    "refund": ("livemode",),
+}
 API_VERSION = "2026-05-27.dahlia"
 
 
@@ -58,6 +67,8 @@ class Store:
         self.standing: float | None = start.timestamp() if start else None
         self.offset = 0.0
         self.sequence = 0
+        # What becomes of a subscription whose last retry failed: it is left, unpaid, or canceled.
+        self.after_retries = "past_due"
         # Where its pages are.
         self.base_url = ""
         if file is not None and file.exists():
@@ -91,6 +102,8 @@ class Store:
             **members,
             "_n": self.sequence,
         }
+        for name in WITHOUT.get(kind, ()):
+            del made[name]
         self.of(kind)[made["id"]] = made
         return made
 
@@ -103,6 +116,13 @@ class Store:
         found = self.of(kind).get(str(name))
         if found is None:
             raise missing(kind.replace("_", ""), str(name), param=param, status=404)
+        return found
+
+    def alive(self, name: Any, param: str = "customer") -> Object:
+        """A customer that is not deleted."""
+        found = self.of("customer").get(str(name))
+        if found is None or found.get("deleted"):
+            raise missing("customer", str(name), param=param)
         return found
 
     def newest(self, kind: str) -> list[Object]:
@@ -147,7 +167,7 @@ class Store:
             for kind, rows in self.objects.items()
             if kind != "event"
             for row in rows.values()
-            if customer in (row["id"], row.get("customer"))
+            if kind == "coupon" or customer in (row["id"], row.get("customer"))
         ]
         done = False
         try:
@@ -172,6 +192,7 @@ class Store:
             "standing": self.standing,
             "offset": self.offset,
             "sequence": self.sequence,
+            "after_retries": self.after_retries,
         }
         partial = self.file.with_suffix(".new")
         partial.write_text(json.dumps(state))
@@ -181,6 +202,7 @@ class Store:
         state = json.loads(file.read_text())
         self.objects, self.idempotency = state["objects"], state["idempotency"]
         self.offset, self.sequence = state["offset"], state["sequence"]
+        self.after_retries = state.get("after_retries", "past_due")
         if self.standing is None:
             self.standing = state["standing"]
 
@@ -188,6 +210,11 @@ class Store:
         """Forgets all but the account and the webhook endpoints."""
         kept = {kind: self.of(kind) for kind in ("account", "webhook_endpoint")}
         self.objects, self.idempotency = kept, {}
+
+
+def json_number(number: str) -> Any:
+    """A percentage as JSON has it, `19` or `8.875`: to be shown; what is computed is the text."""
+    return json.loads(number)
 
 
 def public(value: Any) -> Any:

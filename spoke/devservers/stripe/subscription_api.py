@@ -2,10 +2,18 @@
 
 from typing import Any
 
-from spoke.devservers.stripe import forms, invoices, lines, subscriptions
+from spoke.devservers.stripe import (
+    coupons,
+    forms,
+    invoices,
+    lines,
+    subscriptions,
+    tariffs,
+    taxes,
+)
 from spoke.devservers.stripe.customers import alive
 from spoke.devservers.stripe.errors import Refusal, invalid, missing
-from spoke.devservers.stripe.routes import PAGING, lists, matching, page, route
+from spoke.devservers.stripe.routes import PAGING, matching, page, route
 from spoke.devservers.stripe.store import Object, Store, listing, public
 
 Params = dict[str, Any]
@@ -13,7 +21,7 @@ DAY = 86_400
 SHARED = (
     "items metadata default_payment_method cancel_at_period_end trial_end proration_behavior"
     " payment_behavior description default_tax_rates automatic_tax off_session payment_settings"
-    " trial_settings collection_method days_until_due billing_cycle_anchor"
+    " trial_settings collection_method days_until_due billing_cycle_anchor discounts"
 )
 BEHAVIORS = ("allow_incomplete", "default_incomplete", "error_if_incomplete")
 PRORATIONS = ("create_prorations", "always_invoice", "none")
@@ -101,15 +109,27 @@ def _new(
             "status": "trialing" if trial_end else "incomplete",
             "trial_end": trial_end,
             "trial_start": now if trial_end else None,
-            "_rates": params.get("default_tax_rates") or [],
+            "_rates": [],
             "_warned": False,
         },
     )
+    taxes.set_tax(store, sub, params)
+    sub["trial_settings"] = _trial_settings(params, sub)
+    sub["discounts"] = coupons.give(store, params, customer["id"], sub=sub["id"])
     rows = [subscriptions.item_of(store, sub, price, quantity) for price, quantity in prices]
     subscriptions.set_items(sub, rows)
     period = subscriptions.natural_period(sub, prices[0][0], now)
     subscriptions.set_period(sub, (now, trial_end) if trial_end else period)
     return sub
+
+
+def _trial_settings(params: Params, sub: Object) -> Object:
+    sent = (params.get("trial_settings") or {}).get("end_behavior") or {}
+    before = sub["trial_settings"]["end_behavior"]["missing_payment_method"]
+    chosen = sent.get("missing_payment_method", before)
+    if chosen not in ("cancel", "create_invoice", "pause"):
+        raise invalid(f"Invalid end_behavior: {chosen}", "trial_settings[end_behavior]")
+    return {"end_behavior": {"missing_payment_method": chosen}}
 
 
 def _trial_end(store: Store, params: Params) -> int | None:
@@ -141,8 +161,10 @@ def _apply(store: Store, sub: Object, params: Params) -> None:
         sub["default_payment_method"] = forms.text(params, "default_payment_method")
     if "description" in params:
         sub["description"] = forms.text(params, "description")
-    if "default_tax_rates" in params:
-        sub["_rates"] = params["default_tax_rates"] or []
+    taxes.set_tax(store, sub, params)
+    if "discounts" in params:
+        sub["discounts"] = coupons.give(store, params, sub["customer"], sub=sub["id"])
+    sub["trial_settings"] = _trial_settings(params, sub)
     sub["metadata"] = forms.metadata(sub["metadata"], params)
     if params.get("trial_end") == "now" and sub["status"] == "trialing":
         sub["trial_end"] = sub["billing_cycle_anchor"] = store.now()
@@ -162,7 +184,12 @@ def _change_price(store: Store, sub: Object, params: Params) -> None:
     if sent.get("id") not in (None, old["id"]):
         raise missing("subscription_item", sent["id"], param="items[0][id]")
     price = _price(store, sent) if sent.get("price") else store.get("price", old["price"]["id"])
-    new = {**old, "price": public(price), "quantity": forms.integer(sent, "quantity", 1)}
+    new = {
+        **old,
+        "plan": tariffs.plan_of(price),
+        "price": public(price),
+        "quantity": forms.integer(sent, "quantity", old["quantity"]),
+    }
     at = forms.integer(params, "proration_date", store.now()) or store.now()
     strict = params.get("payment_behavior") == "error_if_incomplete"
     recurring = (old["price"]["recurring"]["interval"], price["recurring"]["interval"])
@@ -204,6 +231,23 @@ def cancel(store: Store, params: Params, name: str) -> Object:
     if latest and latest["status"] == "open" and sub["status"] == "incomplete":
         invoices.close(store, latest, "void", "voided_at", "invoice.voided")
     subscriptions.end(store, sub, reason="cancellation_requested")
+    return sub
+
+
+@route("POST", "/v1/subscriptions/{}/resume", "billing_cycle_anchor proration_behavior")
+def resume(store: Store, params: Params, name: str) -> Object:
+    """A paused subscription begins a period, and is active once that is paid."""
+    sub = store.get("subscription", name)
+    if sub["status"] != "paused":
+        raise Refusal("Only paused subscriptions can be resumed.", code="resource_missing")
+    with store.attempt(sub["customer"]), store.changing(sub, "customer.subscription.updated"):
+        sub["billing_cycle_anchor"] = store.now()
+        item = subscriptions.first_item(sub)
+        price = store.get("price", item["price"]["id"])
+        period = subscriptions.natural_period(sub, price, store.now())
+        subscriptions.set_period(sub, period)
+        rows = [lines.of_item(store, sub, each, period, False) for each in sub["items"]["data"]]
+        subscriptions.bill_now(store, sub, rows, strict=False)
     return sub
 
 
@@ -252,49 +296,3 @@ def read_subscription(store: Store, params: Params, name: str) -> Object:
 def list_items(store: Store, params: Params) -> Object:
     sub = store.get("subscription", forms.required(params, "subscription"))
     return listing(sub["items"]["data"], "/v1/subscription_items")
-
-
-@route("POST", "/v1/credit_notes", "invoice amount credit_amount refund_amount out_of_band_amount"
-       " reason memo metadata")  # fmt: skip
-def credit_note(store: Store, params: Params) -> Object:
-    """Takes off an open invoice, or gives back of a paid one, to the customer's balance."""
-    invoice = store.get("invoice", forms.required(params, "invoice"), param="invoice")
-    amount = forms.integer(params, "amount", 0) or 0
-    most = invoice["amount_remaining"] if invoice["status"] == "open" else invoice["amount_paid"]
-    if not 0 < amount <= most - invoice["post_payment_credit_notes_amount"]:
-        raise invalid("The amount is more than there is to credit.", "amount")
-    paid = invoice["status"] == "paid"
-    made = store.add(
-        "credit_note",
-        {
-            "amount": amount,
-            "currency": invoice["currency"],
-            "customer": invoice["customer"],
-            "invoice": invoice["id"],
-            "memo": forms.text(params, "memo"),
-            "metadata": forms.metadata({}, params),
-            "number": f"{invoice['number']}-CN-{store.sequence}",
-            "reason": forms.text(params, "reason"),
-            "status": "issued",
-            "total": amount,
-            "type": "post_payment" if paid else "pre_payment",
-        },
-    )
-    with store.changing(invoice, "invoice.updated"):
-        if paid:
-            invoice["post_payment_credit_notes_amount"] += amount
-        else:
-            invoice["pre_payment_credit_notes_amount"] += amount
-            invoice["amount_due"] -= amount
-            invoice["amount_remaining"] -= amount
-    if paid and forms.integer(params, "credit_amount", 0):
-        customer = store.get("customer", invoice["customer"])
-        with store.changing(customer, "customer.updated"):
-            customer["balance"] -= amount
-    store.emit("credit_note.created", made)
-    if not paid and not invoice["amount_remaining"]:
-        invoices.mark_paid(store, invoice, 0)
-    return made
-
-
-lists("credit_note", "/v1/credit_notes", "customer invoice")

@@ -4,16 +4,22 @@ from calendar import monthrange
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from spoke.devservers.stripe import invoices, lines
+from spoke.devservers.stripe import invoices, lines, tariffs
 from spoke.devservers.stripe.errors import Refusal
 from spoke.devservers.stripe.store import Object, Store, listing, public
 
-LIVE = ("trialing", "active", "past_due", "unpaid", "incomplete")
+LIVE = ("trialing", "active", "past_due", "unpaid", "incomplete", "paused")
 EMPTY: Object = {
     **dict.fromkeys(
         (
             *("application", "application_fee_percent", "billing_cycle_anchor_config"),
-            *("billing_thresholds", "cancel_at", "canceled_at", "customer_account"),
+            *(
+                "billing_schedules",
+                "billing_thresholds",
+                "cancel_at",
+                "canceled_at",
+                "customer_account",
+            ),
             *("days_until_due", "default_payment_method", "default_source", "description"),
             *("ended_at", "latest_invoice", "next_pending_invoice_item_invoice"),
             *("on_behalf_of", "pause_collection", "pending_invoice_item_interval"),
@@ -23,6 +29,7 @@ EMPTY: Object = {
     ),
     "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
     "billing_mode": {"type": "classic", "flexible": None},
+    "billing_schedules": [],
     "cancel_at_period_end": False,
     "cancellation_details": {"comment": None, "feedback": None, "reason": None},
     "collection_method": "charge_automatically",
@@ -76,7 +83,7 @@ def item_of(store: Store, sub: Object, price: Object, quantity: int) -> Object:
         "current_period_start": 0,
         "discounts": [],
         "metadata": {},
-        "plan": None,
+        "plan": tariffs.plan_of(price),
         "price": public(price),
         "quantity": quantity,
         "subscription": sub["id"],
@@ -135,17 +142,28 @@ def prorate(store: Store, sub: Object, old: Object, new: Object, at: int) -> lis
     day = f"{datetime.fromtimestamp(at, UTC):%d %b %Y}"
     return [
         _proration(
-            store, sub, old, -_share(store, old, left), f"Unused time on {name} after {day}", at
+            store,
+            sub,
+            old,
+            -_share(store, sub, old, left),
+            f"Unused time on {name} after {day}",
+            at,
         ),
         _proration(
-            store, sub, new, _share(store, new, left), f"Remaining time on {other} after {day}", at
+            store,
+            sub,
+            new,
+            _share(store, sub, new, left),
+            f"Remaining time on {other} after {day}",
+            at,
         ),
     ]
 
 
-def _share(store: Store, item: Object, left: Fraction) -> int:
+def _share(store: Store, sub: Object, item: Object, left: Fraction) -> int:
     price = store.get("price", item["price"]["id"])
-    return lines.half_up(lines.price_total(price, item["quantity"]) * left)
+    price = tariffs.in_currency(price, sub["currency"])
+    return lines.half_up(tariffs.price_total(price, item["quantity"]) * left)
 
 
 def unused(store: Store, sub: Object, at: int) -> list[Object]:
@@ -156,7 +174,9 @@ def unused(store: Store, sub: Object, at: int) -> list[Object]:
     for item in sub["items"]["data"]:
         name = store.get("product", item["price"]["product"])["name"]
         made.append(
-            _proration(store, sub, item, -_share(store, item, left), f"Unused time on {name}", at)
+            _proration(
+                store, sub, item, -_share(store, sub, item, left), f"Unused time on {name}", at
+            )
         )
     return made
 
@@ -168,6 +188,7 @@ def _proration(
         "invoiceitem",
         {
             **invoices.item_members(sub["customer"], amount, sub["currency"]),
+            "date": store.now(),
             "description": described,
             "invoice": None,
             "metadata": dict(sub["metadata"]),
@@ -272,6 +293,8 @@ def renew(store: Store, sub: Object) -> None:
             rows=rows,
             sub=sub,
             period=ended,
+            # An unpaid subscription goes on being billed, in drafts that nobody sends.
+            auto_advance=sub["status"] != "unpaid",
             automatically_finalizes_at=store.now() + invoices.HOUR,
         )
         invoices.sweep(store, made, invoices.pending_items(store, customer["id"], sub["id"]))

@@ -156,12 +156,13 @@ class Listener:
     def __init__(self) -> None:
         outer = self
         self.got: list[tuple[bytes, str]] = []
+        self.status = 200
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.got.append((body, self.headers["Stripe-Signature"]))
-                self.send_response(200)
+                self.send_response(outer.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -194,6 +195,19 @@ def test_events_are_signed_and_delivered(fake, client, listener):
     with pytest.raises(stripe.SignatureVerificationError):
         stripe.Webhook.construct_event(body, header, "whsec_other")
     assert "secret" not in client.webhook_endpoints.retrieve(endpoint.id)
+
+
+def test_a_delivery_that_failed_is_made_again(fake, client, listener):
+    client.webhook_endpoints.create({"url": listener.url, "enabled_events": ["*"]})
+    fake.control.pause_webhooks()
+    listener.status = 500
+    client.customers.create({"name": "Acme"})
+    assert fake.control.deliver() == 1
+    assert len(client.events.list({"delivery_success": False}).data) == 1
+    listener.status = 200
+    assert [fake.control.deliver(), fake.control.deliver()] == [1, 0]
+    assert len(set(listener.ids())) == 1
+    assert client.events.list({"delivery_success": False}).data == []
 
 
 def test_deliveries_are_spoilt_on_demand(fake, client, listener):

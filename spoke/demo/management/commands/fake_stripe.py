@@ -30,8 +30,11 @@ WORK = (
     tasks.turn_due_subscriptions,
     tasks.draft_due_invoices,
     tasks.finalize_due_invoices,
+    tasks.push_due_details,
     tasks.push_due_invoices,
+    tasks.push_due_notes,
     tasks.chase_overdue,
+    tasks.warn_of_expiry,
 )
 
 

@@ -1,4 +1,4 @@
-"""`manage.py seed_demo`: two organizations, people and three months of usage to look at."""
+"""`manage.py seed_demo`: two organizations, people and a year of usage and invoices to look at."""
 
 import os
 import shlex

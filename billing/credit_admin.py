@@ -1,0 +1,315 @@
+"""The admin of tax, credits, credit notes and partners. Whatever changes goes through a service."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.forms import FileField, IntegerField, ModelForm
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+
+from billing import models
+from billing.models import NoteKind
+from billing.services import credit_notes
+from billing.services.credits import grant_credit
+from billing.services.details import OWN, change_details
+from billing.services.partners import checked_logo
+from billing.tasks import push_details, push_due_notes, sync_taxes
+from orgs.admin import actor_of
+from spoke.core.admin import ReadOnly
+from spoke.core.enqueue import enqueue_on_commit
+from spoke.core.errors import DomainError
+
+
+class AddOnly:
+    """Added through a service, and then shown."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ServiceForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Does what it is for while it is checked, so that a refusal stands beside the field.
+
+    The admin wraps a page in one transaction: a refusal leaves nothing.
+    """
+
+    done: Any = None
+    request: HttpRequest
+
+    def perform(self, data: dict[str, Any]) -> Any:
+        """The service call. Raises DomainError."""
+        raise NotImplementedError
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # the last of a form's checks has no public name
+        if self.errors:
+            return
+        try:
+            with transaction.atomic():
+                self.done = self.perform(self.cleaned_data)
+        except DomainError as error:
+            field = self.FIELDS.get(error.field or "", error.field)
+            self.add_error(field if field in self.fields else None, error.detail)
+
+    # From a service's names to the form's.
+    FIELDS: ClassVar[dict[str, str]] = {"amount_cents": "amount_minor"}
+
+
+class ServiceAdmin(ModelAdmin):
+    """Of a ServiceForm: what it did is what was saved."""
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        made = super().get_form(request, obj, change=change, **kwargs)
+        return type(made.__name__, (made,), {"request": request})
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.pk = form.done.pk
+
+
+class CreditForm(ServiceForm):
+    def perform(self, data: dict[str, Any]) -> models.Credit:
+        return grant_credit(
+            org_id=data["org"].pk,
+            amount_minor=data["amount_minor"],
+            currency=data["currency"].lower(),
+            reason=data["reason"],
+            priority=data["priority"],
+            expires_at=data["expires_at"],
+            actor=actor_of(self.request),
+            now=timezone.now(),
+        )
+
+
+@admin.register(models.Credit)
+class CreditAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
+    """What organizations have to their credit; amounts in minor units (cents)."""
+
+    form = CreditForm
+    fields = ("org", "amount_minor", "currency", "reason", "priority", "expires_at")
+    list_display = ("org", "reason", "amount_minor", "remaining_minor", "currency", "expires_at")
+    list_filter = ("currency",)
+    list_select_related = ("org",)
+    search_fields = ("org__name", "reason")
+    autocomplete_fields = ("org",)
+    ordering = ("-id",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        more = ("remaining_minor", "granted_by", "created_at", "note") if obj else ()
+        return (*self.fields, *more)
+
+
+@admin.register(models.CreditApplication)
+class CreditApplicationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("credit", "invoice", "amount_minor", "applied_at", "returned_at")
+    list_select_related = ("credit", "invoice")
+    ordering = ("-id",)
+    show_full_result_count = False
+
+
+class NoteForm(ServiceForm):
+    """Of an invoice that was given out."""
+
+    amount_minor = IntegerField(
+        required=False, min_value=1, label="Amount", help_text="Minor units (cents), tax included;"
+        " empty: all that is left of the invoice.",
+    )  # fmt: skip
+
+    def perform(self, data: dict[str, Any]) -> models.CreditNote:
+        done = credit_notes.issue_note(
+            org_id=data["invoice"].org_id,
+            invoice_id=data["invoice"].pk,
+            kind=NoteKind(data["kind"]),
+            amount_minor=data["amount_minor"],
+            reason=data["reason"],
+            actor=actor_of(self.request),
+            now=timezone.now(),
+        )
+        self.instance.amount_minor = done.amount_minor
+        enqueue_on_commit(push_due_notes)
+        return done
+
+
+@admin.register(models.CreditNote)
+class CreditNoteAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
+    """Credit notes. A refund by hand waits as *issued* until it is marked as paid out."""
+
+    form = NoteForm
+    list_display = (
+        *("number", "invoice", "kind", "amount_minor", "currency"),
+        *("status", "source", "push_error", "created_at"),
+    )
+    list_filter = ("status", "kind", "source", "currency")
+    list_select_related = ("invoice",)
+    search_fields = ("number", "invoice__number", "=org__id")
+    autocomplete_fields = ("invoice",)
+    exclude = ("org",)
+    ordering = ("-id",)
+    actions = ("mark_paid_out", "push_again", "void")
+    show_full_result_count = False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return ("invoice", "kind", "amount_minor", "reason")
+        return [name for name in (f.name for f in obj._meta.fields) if name not in ("id", "org")]
+
+    @admin.action(description="Mark as paid out", permissions=["act"])
+    def mark_paid_out(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._each(request, queryset, credit_notes.settle_note)
+
+    @admin.action(description="Tell Stripe again", permissions=["act"])
+    def push_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        enqueue_on_commit(push_due_notes)
+        messages.success(request, "Stripe is told of what it has not got.")
+
+    @admin.action(description="Void: Stripe refused it, or it was not paid out",
+                  permissions=["act"])  # fmt: skip
+    def void(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._each(request, queryset, credit_notes.void_note)
+
+    def _each(self, request: HttpRequest, queryset: QuerySet[Any], service: Any) -> None:
+        for row in queryset:
+            try:
+                with transaction.atomic():
+                    service(
+                        org_id=row.org_id,
+                        note_id=row.pk,
+                        actor=actor_of(request),
+                        now=timezone.now(),
+                    )
+            except DomainError as error:
+                messages.error(request, f"{row}: {error.detail}")
+            else:
+                messages.success(request, f"{row}: done.")
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whoever may add credit notes in the admin may settle them."""
+        return request.user.has_perm("billing.add_creditnote")
+
+
+class TaxRateForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        if not self.errors:
+            row = self.instance
+            for name, value in data.items():
+                setattr(row, name, value)
+            try:
+                # The database knows whether it overlaps with another.
+                with transaction.atomic():
+                    row.save()
+                    transaction.set_rollback(True)
+            except IntegrityError as error:
+                raise ValidationError(
+                    "It ends before it begins, or another rate of the place holds then."
+                ) from error
+            finally:
+                if not self.initial:
+                    row.pk, row._state.adding = None, True
+        return data
+
+
+@admin.register(models.TaxRate)
+class TaxRateAdmin(ModelAdmin):
+    """Rates on top of prices. One that is there only ends; the next begins on the day it ends."""
+
+    form = TaxRateForm
+    list_display = ("country", "state", "name", "percentage", "valid_from", "valid_until")
+    list_filter = ("country",)
+    search_fields = ("country", "state", "name")
+    ordering = ("country", "state", "-valid_from")
+    FIXED: ClassVar[tuple[str, ...]] = (
+        *("country", "state", "name", "percentage", "valid_from", "stripe_id"),
+    )
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*self.FIXED[:-1], "valid_until") if obj is None else (*self.FIXED, "valid_until")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return self.FIXED if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        enqueue_on_commit(sync_taxes)
+
+
+class PartnerForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    logo_file = FileField(
+        required=False, label="Logo", help_text="PNG, 64 KiB at most; empty: stays as it is."
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        sent = data.get("logo_file")
+        if sent:
+            try:
+                self.instance.logo = checked_logo(sent.read())
+            except DomainError as error:
+                self.add_error("logo_file", error.detail)
+        return data
+
+
+@admin.register(models.Partner)
+class PartnerAdmin(ModelAdmin):
+    """Who sells Spoke in their own name. Chosen in an organization's billing details."""
+
+    form = PartnerForm
+    fields = ("name", "logo_file", "colour", "address", "footer")
+    list_display = ("name", "colour")
+    search_fields = ("name",)
+    ordering = ("name",)
+
+
+@admin.register(models.Branding)
+class BrandingAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """What documents show of partners, as it was when they were given out."""
+
+    list_display = ("name", "colour", "digest")
+    search_fields = ("name", "=digest")
+    exclude = ("logo",)
+    ordering = ("-id",)
+
+
+class DetailsForm(ServiceForm):
+    def perform(self, data: dict[str, Any]) -> models.BillingDetails:
+        org_id = self.instance.org_id or data["org"].pk
+        names = (*OWN, "tax_exempt", "partner")
+        done = change_details(
+            org_id=org_id,
+            changes={name: data[name] for name in names},
+            actor=actor_of(self.request),
+            now=timezone.now(),
+        )
+        enqueue_on_commit(push_details, org_id)
+        return done
+
+
+@admin.register(models.BillingDetails)
+class BillingDetailsAdmin(ServiceAdmin):
+    """Whom invoices are made out to. Only here an organization is made tax-exempt or a partner's."""
+
+    form = DetailsForm
+    fields = ("org", *OWN, "tax_exempt", "partner")
+    list_display = ("org", "legal_name", "country", "tax_id", "tax_exempt", "partner", "push_error")
+    list_filter = ("tax_exempt", "country", "partner")
+    list_select_related = ("org", "partner")
+    search_fields = ("org__name", "legal_name", "=tax_id")
+    autocomplete_fields = ("org", "partner")
+    ordering = ("-id",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("org",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -1,0 +1,155 @@
+"""Invoices of many organizations at once, in a dozen statements whatever their number.
+
+It writes what `invoicing.draft_invoice` and `finalize_invoice` would, line by line; tests hold both
+against each other on random data. What does not fit a set (see `set_close_sql.PLAIN`) is left to them.
+A batch is one transaction: killed anywhere it has written nothing.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+
+from billing.models import BillingDetails
+from billing.services import set_close_sql as sql
+from billing.services.invoicing import LOOK_BACK
+from billing.services.lines import DEFAULT_CURRENCY, ROUNDED_FOR_CARDS, overage_title
+from billing.services.taxes import tax_for
+from billing.services.totals import tax_title
+from orgs.context import SYSTEM
+from quotas.charges import explained
+from quotas.models import PlanCharge
+from quotas.resources import GAUGES, Resource
+from spoke.core import tenancy
+from spoke.core.money import exponent_of
+from spoke.core.requestid import current_request_id
+
+logger = structlog.get_logger(__name__)
+
+
+def draft_invoices(*, now: datetime, most: int) -> int:
+    """Up to `most` ended periods that are not closed yet have a draft; returns how many got one."""
+    return _write(now=now, most=most, final=False)
+
+
+def finalize_invoices(*, now: datetime, most: int) -> int:
+    """Up to `most` closed periods have their invoice given out, or are known to cost nothing.
+
+    Returns how many. Numbers follow each other without a gap: whoever takes some holds the sequence
+    until the batch is committed.
+    """
+    return _write(now=now, most=most, final=True)
+
+
+def _write(*, now: datetime, most: int, final: bool) -> int:
+    scope = tenancy.all_organizations(reason="write the invoices of a batch of periods")
+    with scope, transaction.atomic(), connection.cursor() as cursor:
+        if not _stage(cursor, now=now, most=most, final=final):
+            return 0
+        _rate(cursor, now)
+        return _keep(cursor, now=now, final=final)
+
+
+def _stage(cursor: Any, *, now: datetime, most: int, final: bool) -> bool:
+    """Locks the organizations, and looks again at what is due of them; says whether anything is."""
+    due = sql.FINAL if final else sql.ENDED
+    values: dict[str, Any] = {
+        "now": now,
+        "since": now - LOOK_BACK,
+        "most": most,
+        "default_currency": DEFAULT_CURRENCY,
+        "rounded": list(ROUNDED_FOR_CARDS),
+    }
+    plain = sql.PLAIN.format(due=due, orgs="TRUE")
+    cursor.execute(sql.CANDIDATES.format(plain=plain), values)
+    values["orgs"] = sorted({org_id for (org_id,) in cursor.fetchall()})
+    if not values["orgs"]:
+        return False
+    cursor.execute(sql.LOCK, values)
+    # Whoever is held by somebody else is left for the next batch.
+    values["orgs"] = [org_id for (org_id,) in cursor.fetchall()]
+    plain = sql.PLAIN.format(due=due, orgs="p.org_id = ANY(%(orgs)s)")
+    # The commit drops them too, but a caller's transaction may hold more than one batch.
+    cursor.execute(sql.DROP)
+    cursor.execute(sql.BATCH.format(plain=plain), values)
+    found = bool(cursor.rowcount)
+    cursor.execute("ANALYZE close_batch (org_id, plan_id, currency)")
+    return found
+
+
+def _rate(cursor: Any, now: datetime) -> None:
+    """The lines and totals of the batch, by facts that few rows share and Python knows."""
+    cursor.execute(sql.CHARGES)
+    charges = PlanCharge.objects.in_bulk([charge_id for (charge_id,) in cursor.fetchall()])
+    cursor.execute("SELECT DISTINCT currency FROM close_batch")
+    currencies = [currency for (currency,) in cursor.fetchall()]
+    cursor.execute(sql.BUYERS)
+    buyers = cursor.fetchall()
+    taxes = [
+        tax_for(
+            details=BillingDetails(
+                country=country, state=state, tax_id_type=kind, tax_exempt=exempt
+            ),
+            on=day,
+        )
+        for country, state, kind, exempt, day in buyers
+    ]
+    columns = list(zip(*buyers, strict=True)) or [()] * 5
+    values = {
+        "charges": list(charges),
+        "titles": [
+            overage_title(Resource(row.resource), explained(row.definition))
+            for row in charges.values()
+        ],
+        "currencies": currencies,
+        "units": [Decimal(10) ** exponent_of(currency) for currency in currencies],
+        **{
+            name: list(column)
+            for name, column in zip(
+                ("countries", "states", "kinds", "exempt", "days"), columns, strict=True
+            )
+        },
+        "names": [tax_title(tax) for tax in taxes],
+        "rates": [tax.percentage for tax in taxes],
+        "notes": [tax.note for tax in taxes],
+        "gauges": sorted(gauge.value for gauge in GAUGES),
+        "now": now,
+    }
+    for statement in sql.FACTS.split(";"):
+        cursor.execute(statement, values)
+    cursor.execute(sql.LINES, values)
+    cursor.execute("ANALYZE close_line (invoice_id)")
+    cursor.execute(sql.TOTALS)
+
+
+def _keep(cursor: Any, *, now: datetime, final: bool) -> int:
+    """Writes the batch; returns how many invoices it has."""
+    values: dict[str, Any] = {
+        "now": now,
+        "due_at": now + timedelta(days=settings.INVOICE_DUE_DAYS),
+        "actor": SYSTEM.label,
+        "actor_kind": SYSTEM.kind,
+        "request_id": current_request_id(),
+        "seller": settings.INVOICE_SELLER,
+        "year": now.year,
+        "after": 0,
+    }
+    cursor.execute(sql.FORGET_LINES)
+    cursor.execute(sql.KEEP_LINES)
+    if final:
+        # As late as can be: from here on nobody else takes a number.
+        cursor.execute(sql.COUNT)
+        (values["count"],) = cursor.fetchone()
+        if values["count"]:
+            cursor.execute(sql.TAKE_NUMBERS, values)
+            values["after"] = cursor.fetchone()[0] - values["count"]
+    cursor.execute(sql.INVOICES.format(final="TRUE" if final else "FALSE"), values)
+    written = int(cursor.rowcount)
+    cursor.execute(sql.UPDATE_DRAFTS, values)
+    cursor.execute(sql.KEEP_INVOICES, values)
+    cursor.execute(sql.AUDIT, values)
+    logger.info("billing.batch_written", invoices=written, final=final)
+    return written
