@@ -45,8 +45,8 @@ def test_of_depending_and_deleting_at_once_one_is_refused(committed):
         assert gauge("versions", committed.org.pk) == len(mine)
         theirs_now = Version.objects.filter(org=committed.other_org).count()
         assert gauge("versions", committed.other_org.pk) == theirs_now == len(mine)
-    for version in mine:
-        assert len(closure_of(version=version)) == 1
+    for published in mine:
+        assert len(closure_of(version=published)) == 1
 
 
 def test_nothing_breaks_by_being_pushed_past(committed):
