@@ -31,7 +31,7 @@ from orgs.models.audit import AuditQuerySet
 from orgs.models.invitation import InvitationQuerySet
 from orgs.models.member import MembershipQuerySet
 from orgs.models.token import TokenQuerySet
-from quotas.models import BudgetAction, Meter, MeterBucket, MeterDistinct, Plan
+from quotas.models import BudgetAction, Meter, MeterBucket, MeterDistinct, Plan, PlanOffer
 from quotas.models.hold import HoldQuerySet
 from quotas.models.usage import UsagePeriodQuerySet
 from quotas.resources import Resource
@@ -104,6 +104,7 @@ def fill_billing(org, mark: str, now) -> None:
     start_subscription(
         org_id=org.pk, plan=plan, interval="month", currency="usd", actor=SYSTEM, now=now
     )
+    PlanOffer.objects.create(org=org, code=mark, created_at=now)
     StripeCustomer.objects.create(org=org, stripe_id=f"cus_{mark}", created_at=now)
     PaymentMethod.objects.create(org=org, stripe_id=f"pm_{mark}", kind="card", created_at=now)
     DunningNotice.objects.create(
