@@ -223,22 +223,22 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='invoice',
             name='credited_minor',
-            field=models.BigIntegerField(default=0),
+            field=models.BigIntegerField(db_default=0, default=0),
         ),
         migrations.AddField(
             model_name='invoice',
             name='subtotal_minor',
-            field=models.BigIntegerField(default=0),
+            field=models.BigIntegerField(db_default=0, default=0),
         ),
         migrations.AddField(
             model_name='invoice',
             name='tax_minor',
-            field=models.BigIntegerField(default=0),
+            field=models.BigIntegerField(db_default=0, default=0),
         ),
         migrations.AddField(
             model_name='invoice',
             name='tax_note',
-            field=models.CharField(blank=True, max_length=200),
+            field=models.CharField(blank=True, db_default='', max_length=200),
         ),
         migrations.AlterField(
             model_name='invoiceline',

@@ -96,13 +96,13 @@ class Invoice(models.Model):
     )
     currency = models.CharField(max_length=3)
     # What tax is on, and the tax on it. What was paid before comes off after: total_minor is less then.
-    subtotal_minor = models.BigIntegerField(default=0)
-    tax_minor = models.BigIntegerField(default=0)
+    subtotal_minor = models.BigIntegerField(default=0, db_default=0)
+    tax_minor = models.BigIntegerField(default=0, db_default=0)
     total_minor = models.BigIntegerField(default=0)
     # What credit notes took off again: the one amount that changes.
-    credited_minor = models.BigIntegerField(default=0)
+    credited_minor = models.BigIntegerField(default=0, db_default=0)
     # Why no tax is charged, where that has to be said.
-    tax_note = models.CharField(max_length=200, blank=True)
+    tax_note = models.CharField(max_length=200, blank=True, db_default="")
     # Whom it is made out to: name, display_name and email of the organization then, and its details.
     bill_to = models.JSONField(default=dict)
     # In whose name; null: in the seller's own.
