@@ -276,12 +276,18 @@ def _pax_records(content: bytes, name: str) -> dict[str, str]:
     return records
 
 
+DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, struct.error, NotImplementedError)
+
+
 def _zip_entries(stream: IO[bytes], limit: int) -> Iterator[tuple[str, bytes | Problem]]:
     _check_zip_directory(stream)
     try:
         with zipfile.ZipFile(stream) as archive:
             yield from _zip_contents(archive, limit)
-    except (zipfile.BadZipFile, EOFError, zlib.error, struct.error, NotImplementedError) as exc:
+    except (ArchiveRefused, ArchiveTooLarge):
+        raise
+    # A ValueError: places in the file that cannot be, such as one before its beginning.
+    except (*DAMAGED, ValueError) as exc:
         raise _invalid(f"The archive is damaged or cut off: {printable(str(exc))}.") from exc
 
 
@@ -304,7 +310,8 @@ def _zip_contents(archive: zipfile.ZipFile, limit: int) -> Iterator[tuple[str, b
     total = 0
     for info in archive.infolist():
         name = info.orig_filename
-        if info.is_dir() and not info.file_size:
+        # Not is_dir(), which takes it that a name is not empty.
+        if info.filename.endswith("/") and not info.file_size:
             continue
         problem = _zip_problem(info)
         if problem is not None:

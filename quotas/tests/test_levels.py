@@ -2,7 +2,7 @@
 
 import random
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from django.core.management import call_command
@@ -95,9 +95,11 @@ def test_random_changes_add_up_to_the_integral_of_their_history(org_id, seed):
             level = rng.randrange(10**12)
             reconcile_gauge(org_id=org_id, resource=Resource.STORAGE, actual=level, now=now)
     assert stood_since > MARCH.end
-    expected = time_weighted_average(initial=Decimal(0), changes=history(org_id), period=MARCH)
-    assert average(org_id, MARCH) == expected
-    assert expected == model / (MARCH.length // timedelta(microseconds=1))
+    with localcontext() as exact:
+        exact.prec = levels.EXACT_DIGITS
+        expected = time_weighted_average(initial=Decimal(0), changes=history(org_id), period=MARCH)
+        assert average(org_id, MARCH) == expected
+        assert expected == model / (MARCH.length // timedelta(microseconds=1))
 
 
 def test_an_integral_that_is_not_that_of_its_history_is_named(org_id):

@@ -1,5 +1,6 @@
 """Archives from strangers: what is read, and what is refused by name and without harm."""
 
+import contextlib
 import gzip
 import io
 import stat
@@ -267,6 +268,14 @@ def test_damage_and_cuts_end_in_a_refusal_or_in_files(data, make):
     except (ArchiveRefused, ArchiveTooLarge):
         return
     assert all(not entry.path.startswith(("/", "..")) for entry in entries)
+
+
+@pytest.mark.parametrize("value", [0x00, 0x01, 0x7F, 0xFF])
+def test_no_single_byte_of_a_zip_breaks_the_reader(value):
+    whole = zipped(("a.proto", b"content" * 20), ("b/c.proto", b"more" * 30))
+    for at in range(len(whole)):
+        with contextlib.suppress(ArchiveRefused, ArchiveTooLarge):
+            read(whole[:at] + bytes([value]) + whole[at + 1 :])
 
 
 def test_a_cut_off_archive_is_never_taken_for_a_whole_one():

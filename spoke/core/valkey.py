@@ -74,7 +74,9 @@ class _Wires(threading.local):
             self.owner, self.by_client = os.getpid(), {}
         connection = self.by_client.get(client)
         if connection is None:
-            connection = self.by_client[client] = client.connection_pool.make_connection()
+            # Not the pool's: it would count this one for ever, and makes only so many.
+            pool = client.connection_pool
+            connection = self.by_client[client] = pool.connection_class(**pool.connection_kwargs)
         return connection
 
 

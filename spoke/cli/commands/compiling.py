@@ -1,7 +1,6 @@
 """compile."""
 
 import tempfile
-import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -134,7 +133,6 @@ def _wait(run: Run, place: str, first: Answer, timeout: int, later: str) -> dict
             retry=tenacity.retry_if_result(lambda answer: answer.body["status"] not in FINAL),
             wait=_pause,
             stop=tenacity.stop_before_delay(timeout),
-            sleep=time.sleep,
         )
         try:
             job: dict[str, Any] = retrying(look).body
