@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from djstripe import admin as _of_djstripe  # noqa: F401 - registers what is replaced below
 from djstripe import models as mirrored
 from unfold.admin import ModelAdmin, TabularInline
 

@@ -41,13 +41,13 @@ DEVELOPMENT_APPS = [
     if not PRODUCTION and find_spec(name)
 ]
 INSTALLED_APPS = [
-    # Before billing, whose admin takes the place of its own.
-    "djstripe",
     "spoke.core",
     "orgs",
     "quotas",
     "registry",
     "billing",
+    # After billing, whose command of the same name goes before.
+    "djstripe",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -182,16 +182,10 @@ CACHES = {
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
     },
 }
+STORAGE_S3 = {name: env(f"STORAGE_S3_{name.upper()}") for name in ("bucket", "endpoint", "region")}
 STORAGES = {
-    "default": {
-        "BACKEND": "registry.object_storage.ObjectStorage",
-        "OPTIONS": {
-            "bucket": env("STORAGE_S3_BUCKET"),
-            "endpoint": env("STORAGE_S3_ENDPOINT"),
-            "region": env("STORAGE_S3_REGION"),
-        },
-    }
-    if env("STORAGE_S3_BUCKET")
+    "default": {"BACKEND": "registry.object_storage.ObjectStorage", "OPTIONS": STORAGE_S3}
+    if STORAGE_S3["bucket"]
     else {
         "BACKEND": "registry.storage.AtomicFileSystemStorage",
         "OPTIONS": {"location": env("STORAGE_DIR")},

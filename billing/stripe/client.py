@@ -58,12 +58,20 @@ def configured() -> bool:
 
 def api() -> Any:
     """Stripe's client, for the key and address of the settings."""
-    host = getattr(settings, "STRIPE_API_HOST", "") or "https://api.stripe.com"
-    return _client(settings.STRIPE_SECRET_KEY, host, settings.STRIPE_API_VERSION)
+    return _client(settings.STRIPE_SECRET_KEY, _host(), settings.STRIPE_API_VERSION).v1
+
+
+def accounts_of_v2(key: str) -> Any:
+    """The accounts of Stripe's second API, by a key."""
+    return _client(key, _host(), settings.STRIPE_API_VERSION).v2.core.accounts
+
+
+def _host() -> str:
+    return getattr(settings, "STRIPE_API_HOST", "") or "https://api.stripe.com"
 
 
 @lru_cache(maxsize=4)
-def _client(key: str, host: str, version: str) -> Any:
+def _client(key: str, host: str, version: str) -> stripe.StripeClient:
     http = GuardedClient(timeout=TIMEOUT)
     made = stripe.StripeClient(
         key,
@@ -77,7 +85,7 @@ def _client(key: str, host: str, version: str) -> Any:
     stripe.api_key = key
     stripe.api_base = host
     stripe.max_network_retries = RETRIES
-    return made.v1
+    return made
 
 
 @contextmanager

@@ -8,22 +8,12 @@ import pytest
 import requests
 
 from billing.stripe import gateway
-from orgs.tests.helpers import verify
-from quotas import tasks as quota_tasks
 from quotas.services.plan_file import read_plans
 from quotas.services.plans import publish_plan
-from spoke.core import tenancy
 from tests.support.stripe_world import utc
 
 SUBSCRIPTION = "/orgs/acme/subscription"
 HOURS = timedelta(hours=1)
-
-
-def subscribe(world, plan="pro", **more):
-    wish = {"plan": plan, "payment_method_id": "pm_card_visa", **more}
-    answer = world.client().post(SUBSCRIPTION, wish)
-    assert answer.status_code == 201, answer.content
-    world.settle()
 
 
 def change(world, **wish):
@@ -34,7 +24,7 @@ def change(world, **wish):
 
 
 def test_month_with_overage_on_pro(world):
-    subscribe(world)
+    world.subscribe()
     world.use(1_234)
     world.to(utc(4, 5) + 6 * HOURS, step=12 * HOURS)
     assert world.invoices() == [
@@ -53,7 +43,7 @@ def test_month_with_overage_on_pro(world):
 
 
 def test_upgrade_half_way(world):
-    subscribe(world)
+    world.subscribe()
     half = utc(3, 5) + (utc(4, 5) - utc(3, 5)) / 2
     world.to(half)
     preview = world.client().post(f"{SUBSCRIPTION}/preview", {"plan": "enterprise"}).json()
@@ -74,7 +64,7 @@ def test_upgrade_half_way(world):
 
 
 def test_an_upgrade_that_the_card_does_not_pay_changes_nothing(world):
-    subscribe(world)
+    world.subscribe()
     world.to(utc(3, 15))
     world.control.fail_card(world.customer())
     answer = world.client().patch(SUBSCRIPTION, {"plan": "enterprise"})
@@ -86,7 +76,7 @@ def test_an_upgrade_that_the_card_does_not_pay_changes_nothing(world):
 
 
 def test_downgrade(world):
-    subscribe(world, "enterprise")
+    world.subscribe("enterprise")
     world.to(utc(3, 20))
     body = change(world, plan="pro")
     assert (body["plan"], body["pending_plan"]) == ("enterprise", "pro")
@@ -100,7 +90,7 @@ def test_downgrade(world):
 
 
 def test_a_downgrade_taken_back_and_then_an_upgrade(world):
-    subscribe(world)
+    world.subscribe()
     half = utc(3, 5) + (utc(4, 5) - utc(3, 5)) / 2
     change(world, plan="enterprise")
     change(world, plan="pro")
@@ -114,7 +104,7 @@ def test_a_downgrade_taken_back_and_then_an_upgrade(world):
 
 
 def test_yearly_with_monthly_overage(world):
-    subscribe(world, interval="year")
+    world.subscribe(interval="year")
     world.use(1_100)
     world.to(utc(4, 5) + 2 * HOURS)
     world.use(1_020)
@@ -128,7 +118,7 @@ def test_yearly_with_monthly_overage(world):
 
 
 def test_trial_to_paid(world):
-    subscribe(world, trial_period_days=14)
+    world.subscribe(trial_period_days=14)
     assert (world.plan(), world.subscription().status) == ("pro", "trialing")
     world.use(1_500)
     world.to(utc(3, 19) + 2 * HOURS)
@@ -139,7 +129,7 @@ def test_trial_to_paid(world):
 
 
 def test_trial_to_cancelled(world):
-    subscribe(world, trial_period_days=14)
+    world.subscribe(trial_period_days=14)
     world.to(utc(3, 10))
     answer = world.client().post(f"{SUBSCRIPTION}/cancel", {})
     assert answer.json()["cancel_at_period_end"] is True
@@ -150,7 +140,7 @@ def test_trial_to_cancelled(world):
 
 
 def test_cancelled_and_taken_back(world):
-    subscribe(world)
+    world.subscribe()
     assert world.client().post(f"{SUBSCRIPTION}/cancel", {}).status_code == 200
     back = world.client().post(f"{SUBSCRIPTION}/reactivate")
     assert (back.status_code, back.json()["cancel_at_period_end"]) == (200, False)
@@ -159,7 +149,7 @@ def test_cancelled_and_taken_back(world):
 
 
 def test_cancelled_at_once_with_a_credit(world):
-    subscribe(world)
+    world.subscribe()
     world.to(utc(3, 5) + (utc(4, 5) - utc(3, 5)) / 2)
     answer = world.client().post(f"{SUBSCRIPTION}/cancel", {"immediately": True})
     assert answer.json()["status"] == "canceled"
@@ -167,12 +157,12 @@ def test_cancelled_at_once_with_a_credit(world):
     assert world.plan() == "free"
     assert world.invoices() == [("stripe", 4_900, "paid"), ("stripe", -2_450, "paid")]
     # What is left of it pays the next subscription.
-    subscribe(world)
+    world.subscribe()
     assert world.fake.store.newest("invoice")[0]["amount_paid"] == 2_450
 
 
 def test_by_month_and_then_by_year(world):
-    subscribe(world)
+    world.subscribe()
     world.to(utc(3, 5) + (utc(4, 5) - utc(3, 5)) / 2)
     body = change(world, interval="year")
     assert (body["interval"], body["plan"]) == ("year", "pro")
@@ -184,7 +174,7 @@ def test_by_month_and_then_by_year(world):
 
 def test_yearly_upgrade_half_way(world):
     """Prorated by the second of the year, and paid at once; the year stays as it was."""
-    subscribe(world, interval="year")
+    world.subscribe(interval="year")
     half = utc(3, 5) + (utc(3, 5, year=2027) - utc(3, 5)) / 2
     world.to(half, step=timedelta(days=30))
     preview = world.client().post(f"{SUBSCRIPTION}/preview", {"plan": "enterprise"}).json()
@@ -213,7 +203,7 @@ def subscribed_at(world, moment, **more):
     world.control.advance_to(moment)
     world.at = moment
     world._move(moment)
-    subscribe(world, **more)
+    world.subscribe(**more)
 
 
 @pytest.mark.parametrize(
@@ -257,79 +247,9 @@ def test_a_leap_day_by_the_year_over_four_years(world):
     assert world.invoices() == [("stripe", 49_000, "paid")] * 5
 
 
-def cap(world, amount, action):
-    answer = world.client().put("/orgs/acme/budget", {"amount_cents": amount, "action": action})
-    assert answer.status_code == 200, answer.content
-
-
-def may_be_written_to(world):
-    """Their addresses are confirmed."""
-    with tenancy.all_organizations(reason="test"):
-        for person in (world.cast.owner, world.cast.admin):
-            verify(person)
-
-
-def compile_jobs(world, number):
-    """What the registry reserves for so many jobs: through the API, as a hold that is kept."""
-    url = "/orgs/acme/quotas/reservations"
-    held = world.client().post(url, {"resource": "compile_jobs", "amount": number})
-    if held.status_code == 201:
-        url = f"{url}/{held.json()['id']}/commit"
-        assert world.client().post(url, {}).status_code == 200
-    return held
-
-
-def test_budget_cap_reached_and_blocking(world, mailoutbox):
-    """Refused to the cent; the invoice is what was let through. The next month begins anew."""
-    subscribe(world)
-    cap(world, 1_000, "block")
-    may_be_written_to(world)
-    assert compile_jobs(world, 1_200).status_code == 201
-    refused = compile_jobs(world, 1)
-    body = refused.json()
-    assert (refused.status_code, body["code"]) == (403, "budget_exceeded")
-    assert (body["budget_cents"], body["would_cost_cents"]) == (1_000, 1_005)
-    assert world.client().get("/orgs/acme/budget").json()["spend"]["amount_cents"] == 1_000
-    quota_tasks.evaluate_budgets()
-    told = [mail for mail in mailoutbox if "100% of its overage budget" in mail.subject]
-    assert told
-    world.to(utc(4, 5) + 2 * HOURS)
-    assert world.invoices() == [
-        ("stripe", 4_900, "paid"),
-        ("stripe", 4_900, "paid"),
-        ("usage", 1_000, "paid"),
-    ]
-    assert world.at_stripe() == [
-        ("subscription_create", 4_900, "paid"),
-        ("subscription_cycle", 4_900, "paid"),
-        ("manual", 1_000, "paid"),
-    ]
-    assert compile_jobs(world, 1_200).status_code == 201
-    assert compile_jobs(world, 1).status_code == 403
-
-
-def test_budget_cap_reached_and_notifying(world, mailoutbox):
-    """Owners and admins are told at each threshold, once; nothing is refused, and all is billed."""
-    subscribe(world)
-    cap(world, 1_000, "notify")
-    may_be_written_to(world)
-    for jobs, percent in ((1_100, 50), (60, 80), (41, 100)):
-        mailoutbox.clear()
-        assert compile_jobs(world, jobs).status_code == 201
-        for _ in range(2):
-            quota_tasks.evaluate_budgets()
-        subjects = {mail.subject for mail in mailoutbox}
-        assert subjects == {f"Acme has reached {percent}% of its overage budget of this period"}
-        to = sorted(mail.to[0] for mail in mailoutbox)
-        assert to == ["admin@example.com", "owner@example.com"]
-    world.to(utc(4, 5) + 2 * HOURS)
-    assert world.invoices()[2] == ("usage", 1_005, "paid")
-    assert world.at_stripe()[2] == ("manual", 1_005, "paid")
-
-
 def test_account_closed_mid_period(world):
     """Nothing is paid back and no month follows; what was used beyond the plan until then is billed."""
-    subscribe(world)
+    world.subscribe()
     world.use(1_300)
     world.to(utc(3, 20))
     answer = world.client().delete("/orgs/acme")
@@ -350,7 +270,7 @@ def test_account_closed_mid_period(world):
 
 
 def test_failed_card_to_suspension_to_recovery(world, mailoutbox):
-    subscribe(world)
+    world.subscribe()
     world.control.fail_card(world.customer())
     world.to(utc(4, 5) + 3 * HOURS)
     assert world.subscription().status == "past_due"
@@ -376,7 +296,7 @@ def test_failed_card_to_suspension_to_recovery(world, mailoutbox):
 
 def test_plan_version_change(world):
     """Who subscribed keeps the version that they bought, at its price; who comes now pays anew."""
-    subscribe(world)
+    world.subscribe()
     definition = next(plan for plan in read_plans() if plan.code == "pro")
     dearer = replace(definition, prices={**definition.prices, ("usd", "month"): 5_900})
     publish_plan(definition=dearer, now=world.at)
@@ -385,7 +305,7 @@ def test_plan_version_change(world):
     assert [row[1] for row in world.invoices()] == [4_900, 4_900]
     world.client().post(f"{SUBSCRIPTION}/cancel", {"immediately": True})
     world.settle()
-    subscribe(world)
+    world.subscribe()
     assert world.subscription().plan.version == 2
     assert world.fake.store.newest("invoice")[0]["total"] == 5_900
 
@@ -393,7 +313,7 @@ def test_plan_version_change(world):
 def test_a_card_expires_and_is_replaced(world, mailoutbox):
     """Owners and admins are told before; the bank's renewal and another card each end the matter."""
     methods = "/orgs/acme/payment-methods"
-    subscribe(world)
+    world.subscribe()
     (name,) = (row["id"] for row in world.fake.store.of("payment_method").values())
     expires(world, name, 5, 2026)
 

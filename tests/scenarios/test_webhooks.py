@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 import requests
+from django.apps import apps
 from django.core.management import call_command
 
 from billing.models import EventStatus, Invoice, PaymentMethod, Subscription, WebhookEvent
@@ -281,6 +282,24 @@ def test_the_mirror_takes_everything(world, settings):
     models.Invoice.objects.all().delete()
     call_command("stripe_mirror")
     assert models.Invoice.objects.count() == 1
+
+
+def test_dj_stripes_own_command_takes_everything_there_is(world):
+    from djstripe import models
+
+    world.client().post(SUBSCRIPTION, {"plan": "pro", "payment_method_id": "pm_card_visa"})
+    address = {"country": "DE", "tax_id_type": "eu_vat", "tax_id": "DE123456789"}
+    assert world.client().put("/orgs/acme/billing/details", address).status_code == 200
+    world.settle()
+    # All but what is listed by the key that there was when dj-stripe was imported: none, in tests.
+    kinds = {row.__name__ for row in apps.get_app_config("djstripe").get_models()} - {"TaxCode"}
+    call_command("djstripe_sync_models", *sorted(kinds), fail_on_error=True)
+    assert models.Customer.objects.get().subscriber_id == world.acme
+    assert models.TaxId.objects.get().stripe_data["value"] == "DE123456789"
+    stored = world.fake.store.of("event")
+    asked = {name: (row["request"] or {}).get("id") or "" for name, row in stored.items()}
+    assert dict(models.Event.objects.values_list("id", "request_id")) == asked
+    assert any(asked.values())
 
 
 def test_setting_up_twice_makes_nothing_twice(world, settings, live_server):

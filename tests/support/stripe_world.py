@@ -64,6 +64,13 @@ class World:
         with tenancy.organization(self.acme):
             reserve(org_id=self.acme, resource=Resource.COMPILE_JOBS, amount=jobs, now=self.at)
 
+    def subscribe(self, plan: str = "pro", **more: Any) -> None:
+        """The owner subscribes by a card that pays."""
+        wish = {"plan": plan, "payment_method_id": "pm_card_visa", **more}
+        answer = self.client().post("/orgs/acme/subscription", wish)
+        assert answer.status_code == 201, answer.content
+        self.settle()
+
     def subscription(self) -> Subscription:
         """The newest."""
         with tenancy.organization(self.acme):

@@ -5,12 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from billing.stripe import client
 from billing.stripe.mirror import mirror_everything
 
 
 class Command(BaseCommand):
-    """dj-stripe's own `djstripe_sync_models`, allowed to see whose customer somebody is."""
+    """`djstripe_sync_models` of the kinds that staff look things up in."""
 
     help = "Fetch everything at Stripe into the mirror, or the kinds named."
 
@@ -18,5 +17,4 @@ class Command(BaseCommand):
         parser.add_argument("kinds", nargs="*", help="as Customer, Subscription, Invoice")
 
     def handle(self, *args: Any, kinds: list[str], **options: Any) -> None:
-        client.api()  # sends what dj-stripe calls through our door
         mirror_everything(kinds=kinds)

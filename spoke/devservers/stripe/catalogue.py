@@ -56,6 +56,11 @@ def accounts(store: Store, params: Params) -> Object:
     return {"object": "list", "data": [], "has_more": False, "url": "/v1/accounts"}
 
 
+@route("GET", "/v2/core/accounts", "applied_configurations closed include limit page")
+def accounts_of_v2(store: Store, params: Params) -> Object:
+    return {"data": [], "next_page_url": None, "previous_page_url": None}
+
+
 @route("POST", "/v1/products", f"id {PRODUCT}")
 def make_product(store: Store, params: Params) -> Object:
     name = params.get("id")
@@ -236,7 +241,7 @@ for path in (
     ),
     *("issuing/authorizations", "issuing/cardholders", "issuing/cards", "issuing/disputes"),
     *("issuing/transactions", "identity/verification_sessions", "identity/verification_reports"),
-    *("sigma/scheduled_query_runs", "billing/meters", "tax_ids"),
+    *("sigma/scheduled_query_runs", "billing/meters"),
     "entitlements/active_entitlements",
 ):
     empty(f"/v1/{path}")

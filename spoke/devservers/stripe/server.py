@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         if address.path.startswith("/_control/"):
             self._control(address.path.removeprefix("/_control/"), body)
-        elif address.path.startswith("/v1/"):
+        elif address.path.startswith(("/v1/", "/v2/")):
             self._api(method, address.path, body or address.query)
         else:
             self._page(method, address.path, body)

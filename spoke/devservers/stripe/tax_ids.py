@@ -62,6 +62,14 @@ def list_tax_ids(store: Store, params: Params, name: str) -> Object:
     return page(of(store, name), params, f"/v1/customers/{name}/tax_ids")
 
 
+@route("GET", "/v1/tax_ids", f"{PAGING} owner")
+def list_by_owner(store: Store, params: Params) -> Object:
+    """Of a customer; those of the account itself are none."""
+    owner = params.get("owner") or {}
+    rows = of(store, owner.get("customer", "")) if owner.get("type") == "customer" else []
+    return page(rows, params, "/v1/tax_ids")
+
+
 def _of_customer(store: Store, customer: str, name: str) -> Object:
     found = store.of("tax_id").get(name)
     if found is None or found["customer"] != customer:
