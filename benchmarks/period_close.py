@@ -156,12 +156,13 @@ def measure(owner, number: int, closing: float, rounds: int) -> dict[str, float]
 
 
 def by_set(owner, number: int) -> float:
-    from billing.services.set_close import finalize_invoices
+    from billing.services.set_close import finalize_batch
 
     owner.execute(FORGET)
-    start, done = time.perf_counter(), 0
-    while count := finalize_invoices(now=NOW, most=BATCH):
-        done += count
+    start, done, after = time.perf_counter(), 0, 0
+    while after is not None:
+        batch = finalize_batch(now=NOW, most=BATCH, after=after)
+        done, after = done + batch.written, batch.last
     elapsed = time.perf_counter() - start
     (lines,) = owner.execute("SELECT count(*) FROM billing_invoiceline").fetchone()
     (last,) = owner.execute("SELECT max(number) FROM billing_invoice").fetchone()

@@ -43,20 +43,20 @@ def turn_subscription(org_id: int) -> bool:
 
 
 @shared_task
-def draft_due_invoices() -> int:
+def draft_due_invoices(after: int = 0) -> int:
     """Drafts a batch of the ended periods that want an invoice, and starts another for the rest.
 
     What does not fit a batch has a task of its own. Returns how many periods that was.
     """
     now = timezone.now()
-    drafted = set_close.draft_invoices(now=now, most=BATCH)
-    if drafted == BATCH:
-        draft_due_invoices.delay()
-        return drafted
+    batch = set_close.draft_batch(now=now, most=BATCH, after=after)
+    if batch.last is not None:
+        draft_due_invoices.delay(batch.last)
+        return batch.written
     due = invoicing.due_for_draft(now=now)
     for org_id, start in due:
         draft_invoice.delay(org_id, start.isoformat())
-    return drafted + len(due)
+    return batch.written + len(due)
 
 
 @shared_task
@@ -72,21 +72,21 @@ def draft_invoice(org_id: int, period_start: str) -> int | None:
 
 
 @shared_task
-def finalize_due_invoices() -> int:
+def finalize_due_invoices(after: int = 0) -> int:
     """Gives out a batch of the invoices whose period is closed, and starts another for the rest.
 
     What does not fit a batch has a task of its own. Returns how many periods that was.
     """
-    written = set_close.finalize_invoices(now=timezone.now(), most=BATCH)
-    if written and client.configured():
+    batch = set_close.finalize_batch(now=timezone.now(), most=BATCH, after=after)
+    if batch.written and client.configured():
         push_due_invoices.delay()
-    if written == BATCH:
-        finalize_due_invoices.delay()
-        return written
+    if batch.last is not None:
+        finalize_due_invoices.delay(batch.last)
+        return batch.written
     due = invoicing.due_for_number()
     for org_id, invoice_id in due:
         finalize_invoice.delay(org_id, invoice_id)
-    return written + len(due)
+    return batch.written + len(due)
 
 
 @shared_task

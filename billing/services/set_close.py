@@ -5,6 +5,8 @@ against each other on random data. What does not fit a set (see `set_close_sql.P
 A batch is one transaction: killed anywhere it has written nothing.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -30,48 +32,74 @@ from spoke.core.requestid import current_request_id
 logger = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """How many invoices a batch wrote, and the organization after which the next one begins, if any."""
+
+    written: int
+    last: int | None
+
+
+def draft_batch(*, now: datetime, most: int, after: int = 0) -> Batch:
+    """Of the next `most` organizations each has a draft of an ended period that is not closed yet."""
+    return _write(now=now, most=most, after=after, final=False)
+
+
+def finalize_batch(*, now: datetime, most: int, after: int = 0) -> Batch:
+    """Of the next `most` organizations each has the invoice of a closed period given out.
+
+    Or it is known to cost nothing. Numbers follow each other without a gap: whoever takes some holds
+    the sequence until the batch is committed.
+    """
+    return _write(now=now, most=most, after=after, final=True)
+
+
 def draft_invoices(*, now: datetime, most: int) -> int:
-    """Up to `most` ended periods that are not closed yet have a draft; returns how many got one."""
-    return _write(now=now, most=most, final=False)
+    """The first batch that has something to draft is written; returns how many it has."""
+    return _first(draft_batch, now, most)
 
 
 def finalize_invoices(*, now: datetime, most: int) -> int:
-    """Up to `most` closed periods have their invoice given out, or are known to cost nothing.
-
-    Returns how many. Numbers follow each other without a gap: whoever takes some holds the sequence
-    until the batch is committed.
-    """
-    return _write(now=now, most=most, final=True)
+    """The first batch that has something to give out is written; returns how many it has."""
+    return _first(finalize_batch, now, most)
 
 
-def _write(*, now: datetime, most: int, final: bool) -> int:
+def _first(write: Callable[..., Batch], now: datetime, most: int) -> int:
+    batch = write(now=now, most=most)
+    while not batch.written and batch.last is not None:
+        batch = write(now=now, most=most, after=batch.last)
+    return batch.written
+
+
+def _write(*, now: datetime, most: int, after: int, final: bool) -> Batch:
     scope = tenancy.all_organizations(reason="write the invoices of a batch of periods")
     with scope, transaction.atomic(), connection.cursor() as cursor:
-        if not _stage(cursor, now=now, most=most, final=final):
-            return 0
+        values: dict[str, Any] = {
+            "now": now,
+            "since": now - LOOK_BACK,
+            "most": most,
+            "after": after,
+        }
+        cursor.execute(sql.WINDOW, values)
+        window = [org_id for (org_id,) in cursor.fetchall()]
+        last = window[-1] if len(window) == most else None
+        if not window or not _stage(cursor, values | {"orgs": window}, final=final):
+            return Batch(0, last)
         _rate(cursor, now)
-        return _keep(cursor, now=now, final=final)
+        return Batch(_keep(cursor, now=now, final=final), last)
 
 
-def _stage(cursor: Any, *, now: datetime, most: int, final: bool) -> bool:
+def _stage(cursor: Any, values: dict[str, Any], *, final: bool) -> bool:
     """Locks the organizations, and looks again at what is due of them; says whether anything is."""
-    due = sql.FINAL if final else sql.ENDED
-    values: dict[str, Any] = {
-        "now": now,
-        "since": now - LOOK_BACK,
-        "most": most,
-        "default_currency": DEFAULT_CURRENCY,
-        "rounded": list(ROUNDED_FOR_CARDS),
-    }
-    plain = sql.PLAIN.format(due=due, orgs="TRUE")
+    plain = sql.PLAIN.format(due=sql.FINAL if final else sql.ENDED, orgs="p.org_id = ANY(%(orgs)s)")
+    values |= {"default_currency": DEFAULT_CURRENCY, "rounded": list(ROUNDED_FOR_CARDS)}
     cursor.execute(sql.CANDIDATES.format(plain=plain), values)
-    values["orgs"] = sorted({org_id for (org_id,) in cursor.fetchall()})
+    values["orgs"] = sorted(org_id for (org_id,) in cursor.fetchall())
     if not values["orgs"]:
         return False
     cursor.execute(sql.LOCK, values)
-    # Whoever is held by somebody else is left for the next batch.
+    # Whoever is held by somebody else is left for the next run.
     values["orgs"] = [org_id for (org_id,) in cursor.fetchall()]
-    plain = sql.PLAIN.format(due=due, orgs="p.org_id = ANY(%(orgs)s)")
     # The commit drops them too, but a caller's transaction may hold more than one batch.
     cursor.execute(sql.DROP)
     cursor.execute(sql.BATCH.format(plain=plain), values)
