@@ -38,7 +38,19 @@ def own_database(name: str) -> Iterator[str]:
             _set_up_django()
             yield _conninfo(own)
         finally:
+            _drop(admin, name)
+
+
+def _drop(admin: psycopg.Connection, name: str) -> None:
+    for attempt in range(60):
+        try:
             admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        except psycopg.errors.InsufficientPrivilege:  # autovacuum is at work in it
+            if attempt == 59:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def _conninfo(url: str) -> str:
