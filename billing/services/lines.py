@@ -116,7 +116,7 @@ def _base_lines(subscription: Subscription, terms: list[Term], over: Period) -> 
     currency = subscription.currency
     if paid_for.start == over.start:
         title = f"{terms[0].plan.name}, one {interval}"
-        yield _line(LineKind.BASE, title, paid_for, prices[0], currency)
+        yield line_of(LineKind.BASE, title, paid_for, prices[0], currency)
     for (old, old_price), (new, new_price) in pairwise(zip(terms, prices, strict=True)):
         change = prorate_change(
             old_minor=old_price,
@@ -127,12 +127,12 @@ def _base_lines(subscription: Subscription, terms: list[Term], over: Period) -> 
         )
         rest = Period(new.start, paid_for.end)
         unused, left = f"Unused time on {old.plan.name}", f"Remaining time on {new.plan.name}"
-        yield _line(LineKind.PRORATION, unused, rest, change.credit, currency)
-        yield _line(LineKind.PRORATION, left, rest, change.charge, currency)
+        yield line_of(LineKind.PRORATION, unused, rest, change.credit, currency)
+        yield line_of(LineKind.PRORATION, left, rest, change.charge, currency)
     if interval == "month" and over.end < paid_for.end:
         rest, title = Period(over.end, paid_for.end), f"Unused time on {terms[-1].plan.name}"
         unused_minor = share_of(prices[-1], remaining(period=paid_for, at=over.end))
-        yield _line(LineKind.PRORATION, title, rest, -unused_minor, currency)
+        yield line_of(LineKind.PRORATION, title, rest, -unused_minor, currency)
 
 
 def _price(subscription: Subscription, term: Term) -> int:
@@ -143,7 +143,8 @@ def _price(subscription: Subscription, term: Term) -> int:
     return prices.values_list("amount_minor", flat=True).first() or 0
 
 
-def _line(kind: LineKind, description: str, over: Period, minor: int, currency: str) -> Line:
+def line_of(kind: LineKind, description: str, over: Period, minor: int, currency: str) -> Line:
+    """A line of one amount in minor units, whatever was used."""
     amount = Decimal(minor).scaleb(-exponent_of(currency))
     return Line(kind, description, over.start, over.end, minor, amount, amount)
 

@@ -5,15 +5,13 @@ to an organization's credit was paid with its tax, and pays like money.
 """
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from billing.credit_order import used_of
 from billing.models import LineKind
 from billing.services.credits import Usable, usable_credits
-from billing.services.lines import Bill, Line
+from billing.services.lines import Bill, Line, line_of
 from billing.services.taxes import tax_at
 from billing.tax import Tax, tax_minor
-from spoke.core.money import exponent_of
 from spoke.core.periods import Period
 
 
@@ -40,12 +38,12 @@ def completed(*, bill: Bill, org_id: int, over: Period) -> FullBill:
     taxed = 0
     if tax.name and subtotal:
         taxed = tax_minor(subtotal, tax.percentage, bill.currency)
-        lines.append(_line(LineKind.TAX, tax_title(tax), over, taxed, bill.currency))
+        lines.append(line_of(LineKind.TAX, tax_title(tax), over, taxed, bill.currency))
     payments = _used([row for row in credits_ if row.paid], subtotal + taxed)
     lines += [_credit_line(row, used, over, bill) for row, used in payments]
     if rest := _to_step(sum(line.amount_minor for line in lines), bill.step):
         title = "Rounding to what cards can be charged"
-        lines.append(_line(LineKind.ROUNDING, title, over, rest, bill.currency))
+        lines.append(line_of(LineKind.ROUNDING, title, over, rest, bill.currency))
     return FullBill(
         currency=bill.currency,
         lines=lines,
@@ -72,9 +70,4 @@ def _used(credits_: list[Usable], amount: int) -> list[tuple[Usable, int]]:
 
 
 def _credit_line(credit: Usable, used: int, over: Period, bill: Bill) -> Line:
-    return _line(LineKind.CREDIT, f"Credit: {credit.reason}", over, -used, bill.currency)
-
-
-def _line(kind: LineKind, description: str, over: Period, minor: int, currency: str) -> Line:
-    amount = Decimal(minor).scaleb(-exponent_of(currency))
-    return Line(kind, description, over.start, over.end, minor, amount, amount)
+    return line_of(LineKind.CREDIT, f"Credit: {credit.reason}", over, -used, bill.currency)
