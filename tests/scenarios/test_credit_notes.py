@@ -14,7 +14,7 @@ from billing.stripe import gateway
 from billing.stripe.client import api
 from orgs.context import SYSTEM
 from spoke.core import tenancy
-from tests.scenarios.test_months import SUBSCRIPTION, subscribe
+from tests.scenarios.test_months import SUBSCRIPTION
 from tests.support.stripe_world import utc
 
 HOURS = timedelta(hours=1)
@@ -80,7 +80,7 @@ def nothing_is_left_in_the_inbox(world):
 
 
 def test_refund_and_credit_note(world):
-    subscribe(world)
+    world.subscribe()
     world.use(1_234)
     world.to(utc(4, 5) + 6 * HOURS, step=12 * HOURS)
     overage = invoice(world, "usage", 1_170)
@@ -110,7 +110,7 @@ def test_refund_and_credit_note(world):
 
 
 def test_an_open_invoice_is_reduced_and_then_paid(world):
-    subscribe(world)
+    world.subscribe()
     world.use(1_234)
     world.to(utc(4, 4))
     world.control.fail_card(world.customer())
@@ -127,7 +127,7 @@ def test_an_open_invoice_is_reduced_and_then_paid(world):
 
 
 def test_an_open_invoice_that_is_credited_in_full_is_paid(world):
-    subscribe(world)
+    world.subscribe()
     world.use(1_234)
     world.to(utc(4, 4))
     world.control.fail_card(world.customer())
@@ -139,7 +139,7 @@ def test_an_open_invoice_that_is_credited_in_full_is_paid(world):
 
 
 def test_what_is_given_back_in_stripes_dashboard_comes_here(world):
-    subscribe(world)
+    world.subscribe()
     base = invoice(world, "stripe", 4_900)
     charge = world.fake.store.newest("charge")[0]
     api().refunds.create({"charge": charge["id"], "amount": 900})
@@ -157,7 +157,7 @@ def test_what_is_given_back_in_stripes_dashboard_comes_here(world):
 
 
 def test_a_refund_that_a_note_claims_later_counts_once(world):
-    subscribe(world)
+    world.subscribe()
     base = invoice(world, "stripe", 4_900)
     charge = world.fake.store.newest("charge")[0]
     made = api().refunds.create({"charge": charge["id"], "amount": 900})
@@ -173,7 +173,7 @@ def test_a_refund_that_a_note_claims_later_counts_once(world):
 
 
 def test_a_refund_that_the_bank_does_not_take_is_paid_out_by_staff(world):
-    subscribe(world)
+    world.subscribe()
     note = issued(world, invoice(world, "stripe", 4_900), kind="refund", amount_cents=900)
     assert note.status == "settled"
     world.control.fail_refund(world.fake.store.newest("refund")[0]["id"])
@@ -188,7 +188,7 @@ def test_a_refund_that_the_bank_does_not_take_is_paid_out_by_staff(world):
 
 
 def test_what_was_paid_outside_of_stripe_goes_back_outside_of_it(world):
-    subscribe(world)
+    world.subscribe()
     world.use(1_234)
     world.to(utc(4, 4))
     world.control.fail_card(world.customer())
@@ -217,7 +217,7 @@ def test_what_was_paid_outside_of_stripe_goes_back_outside_of_it(world):
 
 
 def test_a_reduction_reaches_stripe_before_the_invoice_is_collected(world, monkeypatch):
-    subscribe(world)
+    world.subscribe()
     world.use(1_234)
     world.to(utc(4, 4))
     monkeypatch.setattr(stripe_invoices, "due_for_push", list)
@@ -233,7 +233,7 @@ def test_a_reduction_reaches_stripe_before_the_invoice_is_collected(world, monke
 
 
 def test_a_note_whose_webhook_was_lost_is_found_at_night(world):
-    subscribe(world)
+    world.subscribe()
     base = invoice(world, "stripe", 4_900)
     world.control.drop_webhooks(9)
     api().credit_notes.create({"invoice": base.stripe_id, "amount": 100, "refund_amount": 100})
@@ -246,7 +246,7 @@ def test_a_note_whose_webhook_was_lost_is_found_at_night(world):
 
 @pytest.mark.parametrize("fault", ["disconnect_after", "500"])
 def test_stripe_away_in_the_middle_gives_back_once(world, fault):
-    subscribe(world)
+    world.subscribe()
     base = invoice(world, "stripe", 4_900)
     world.control.fault(fault, method="POST", path="/v1/credit_notes", times=3)
     answer = issue(world, base, kind="refund", amount_cents=1_000)
@@ -262,7 +262,7 @@ def test_stripe_away_in_the_middle_gives_back_once(world, fault):
 
 def test_tax_on_base_and_overage(world, german_vat):
     details(world)
-    subscribe(world)
+    world.subscribe()
     world.use(1_234)
     world.to(utc(4, 5) + 6 * HOURS, step=12 * HOURS)
     # 49.00 + 9.31; 11.70 + 2.223, rounded once.
@@ -297,7 +297,7 @@ def invoice_ids(world) -> list[int]:
 def test_a_company_abroad_pays_its_own_tax(world, german_vat, settings):
     settings.INVOICE_SELLER_COUNTRY = "FR"
     details(world, tax_id_type="eu_vat", tax_id="DE 123.456.789")
-    subscribe(world)
+    world.subscribe()
     world.use(1_234)
     world.to(utc(4, 5) + 6 * HOURS, step=12 * HOURS)
     assert [row[1] for row in world.invoices()] == [4_900, 4_900, 1_170]
@@ -313,7 +313,7 @@ def test_a_company_abroad_pays_its_own_tax(world, german_vat, settings):
 
 
 def test_who_moves_is_taxed_from_the_next_invoice_on(world, german_vat):
-    subscribe(world)
+    world.subscribe()
     details(world)
     world.to(utc(4, 5) + 6 * HOURS, step=12 * HOURS)
     assert [row[1] for row in world.invoices()] == [4_900, 5_831]
@@ -325,7 +325,7 @@ def test_who_moves_is_taxed_from_the_next_invoice_on(world, german_vat):
 def test_stripe_tax_reckons_the_base_price(world, german_vat, settings):
     settings.STRIPE_TAX = True
     details(world, country="FR", postal_code="75001", city="Paris")
-    subscribe(world)
+    world.subscribe()
     world.to(utc(4, 5) + 6 * HOURS, step=12 * HOURS)
     assert world.invoices() == [("stripe", 5_880, "paid"), ("stripe", 5_880, "paid")]
     preview = world.client().post(f"{SUBSCRIPTION}/preview", {"plan": "enterprise"})
@@ -334,7 +334,7 @@ def test_stripe_tax_reckons_the_base_price(world, german_vat, settings):
 
 def test_credits_of_staff_pay_for_overage(world, german_vat):
     details(world)
-    subscribe(world)
+    world.subscribe()
     sent = {"amount_cents": 1_000, "currency": "usd", "reason": "For the outage"}
     assert world.client("staff").post("/orgs/acme/credits", sent).status_code == 201
     world.use(1_234)
