@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -201,7 +202,7 @@ def test_folder_goes_with_its_block():
 
 def test_killed_worker_leaves_neither_process_nor_folder(tmp_path, monkeypatch):
     """kill -9 in the middle of a run: the process goes with its parent, the folder at the sweep."""
-    monkeypatch.setattr(protoc.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     sleeper = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     script = f"""
         import sys
