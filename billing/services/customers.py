@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from billing.models import Collection, PaymentMethod, StripeCustomer, Subscription
-from billing.stripe import gateway
-from billing.stripe.translate import CardState, CustomerState
+from billing.stripe import adjustments, gateway
+from billing.stripe.translate import CardState, CustomerState, SubscriptionState
 from orgs.context import SYSTEM, Actor
 from orgs.models import Organization
 from orgs.services.audit import record_event
@@ -120,7 +120,7 @@ def add_payment_method(
         first = not others.exists()
     state = None
     if set_as_default or first:
-        state = gateway.set_default_payment_method(customer=customer, payment_method=card.id)
+        state = _pays_all(org_id, customer, card.id)
     with tenancy.organization(org_id):
         apply_card(org_id=org_id, state=card, now=now)
         if state is not None:
@@ -132,10 +132,43 @@ def make_default(*, org_id: int, payment_method: str) -> PaymentMethod:
     """Invoices are paid by it from now on. No transaction. Raises NotFound."""
     row = _known(org_id, payment_method)
     customer = customer_of(org_id) or ""
-    state = gateway.set_default_payment_method(customer=customer, payment_method=row.stripe_id)
+    state = _pays_all(org_id, customer, row.stripe_id)
     with tenancy.organization(org_id):
         apply_customer(org_id=org_id, state=state)
         return PaymentMethod.objects.get(pk=row.pk)
+
+
+def _pays_all(org_id: int, customer: str, payment_method: str) -> CustomerState:
+    """It is the default, and of the subscription too, which may have had a card of its own."""
+    state = gateway.set_default_payment_method(customer=customer, payment_method=payment_method)
+    with tenancy.organization(org_id):
+        live = Subscription.objects.filter(org_id=org_id, collection=Collection.STRIPE)
+        running = live.filter(ended_at__isnull=True, stripe_id__isnull=False)
+        name = running.values_list("stripe_id", flat=True).first()
+    if name is not None:
+        subscription = gateway.get_subscription(name)
+        if subscription.payment_method and not subscription.ended_at:
+            adjustments.pay_by_default(name)
+    return state
+
+
+def share_card(*, org_id: int, subscription: SubscriptionState) -> bool:
+    """A card that only pays for the subscription, as Checkout leaves it, pays for overage too.
+
+    Whoever has a default keeps it. Says whether it is the default now. No transaction.
+    """
+    card = subscription.payment_method
+    with tenancy.organization(org_id):
+        known = PaymentMethod.objects.filter(org_id=org_id, is_default=True).exists()
+    if card is None or known or subscription.ended_at or subscription.status == "incomplete":
+        return False
+    state = gateway.get_customer(subscription.customer)
+    if state.deleted or state.default_payment_method:
+        return False
+    state = _pays_all(org_id, subscription.customer, card)
+    with tenancy.organization(org_id):
+        apply_customer(org_id=org_id, state=state)
+    return True
 
 
 def remove_payment_method(*, org_id: int, payment_method: str, now: datetime) -> None:

@@ -87,7 +87,7 @@ def test_subscribing_on_the_page_of_checkout(world):
     )
     assert paid.status_code == 303
     world.settle()
-    assert (world.plan(), world.cards()) == ("pro", [("4242", False)])
+    assert (world.plan(), world.cards()) == ("pro", [("4242", True)])
     assert world.invoices() == [("stripe", 4_900, "paid")]
 
 
@@ -100,3 +100,15 @@ def test_cancelling_in_the_portal(world):
     assert world.client().get(SUBSCRIPTION).json()["cancel_at_period_end"] is True
     world.to(utc(4, 6))
     assert world.plan() == "free"
+
+
+def test_pages_of_checkout_that_were_left_open_do_not_bill_a_second_time(world):
+    opened = [world.client().post("/orgs/acme/billing/checkout", {"plan": "pro"}) for _ in range(2)]
+    first, second = (answer.json()["url"] for answer in opened)
+    card = {"number": "4242424242424242"}
+    assert "This session is over" in requests.post(first, data=card, timeout=10).text
+    world.subscribe()
+    assert "This session is over" in requests.post(second, data=card, timeout=10).text
+    world.settle()
+    assert len(world.fake.store.of("subscription")) == 1
+    assert world.at_stripe() == [("subscription_create", 4_900, "paid")]
