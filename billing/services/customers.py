@@ -101,19 +101,26 @@ def apply_customer(*, org_id: int, state: CustomerState) -> bool:
 
 
 def add_payment_method(
-    *, org_id: int, payment_method: str, set_as_default: bool, wish: str, now: datetime
+    *,
+    org_id: int,
+    payment_method: str,
+    set_as_default: bool,
+    wish: str,
+    now: datetime,
+    field: str = "payment_method_id",
 ) -> PaymentMethod:
     """The payment method is the organization's; its first one is the default. No transaction.
 
     `wish` names what it is attached for: asked for again with the same one, because an answer was
     lost, it is the same payment method, also where Stripe makes one of a test token. Raises
-    PaymentDeclined and InvalidInput, and then nothing is changed.
+    PaymentDeclined and InvalidInput, of the input `field`, and then nothing is changed.
     """
     customer = ensure_customer(org_id=org_id, now=now)
     card = gateway.attach_payment_method(
         customer=customer,
         payment_method=payment_method,
         key=f"spoke-attach-{org_id}-{payment_method}-{wish}",
+        field=field,
     )
     with tenancy.organization(org_id):
         others = PaymentMethod.objects.filter(org_id=org_id).exclude(stripe_id=card.id)

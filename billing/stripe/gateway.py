@@ -55,9 +55,9 @@ def set_default_payment_method(*, customer: str, payment_method: str) -> Custome
         return translate.customer(api().customers.update(customer, {"invoice_settings": settings}))
 
 
-def attach_payment_method(*, customer: str, payment_method: str, key: str) -> CardState:
+def attach_payment_method(*, customer: str, payment_method: str, key: str, field: str) -> CardState:
     """The payment method, or what a test token was made into, belongs to the customer."""
-    with translated(field="payment_method_id"):
+    with translated(field=field):
         return translate.card(
             api().payment_methods.attach(payment_method, {"customer": customer}, _key(key))
         )

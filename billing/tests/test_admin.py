@@ -9,7 +9,9 @@ from django.utils import timezone
 from billing.models import Invoice, Subscription
 from billing.tests.conftest import plan, work_through
 from conftest import door
-from orgs.models import AuditEvent
+from orgs.context import SYSTEM
+from orgs.models import AuditEvent, Organization
+from orgs.services.organizations import close_organization
 
 SUBSCRIPTIONS, INVOICES = "/admin/billing/subscription/", "/admin/billing/invoice/"
 
@@ -98,3 +100,12 @@ def test_an_invoice_is_settled_once(staff, subscribe, org_id):
         paid = Invoice.objects.get(pk=row.pk)
     assert paid.status == "paid"
     assert "staff" in paid.settled_by
+
+
+def test_nobody_subscribes_who_has_closed(staff, org_id):
+    with door():
+        org = Organization.objects.get(pk=org_id)
+        close_organization(org=org, actor=SYSTEM, now=timezone.now())
+    assert b"The organization is closed" in add(staff, org_id).content
+    with door():
+        assert not Subscription.objects.exists()

@@ -44,7 +44,10 @@ def test_what_a_subscription_is_paid_by_stays(world):
 def test_a_declined_card_is_not_added(world):
     refused = add(world, "pm_card_chargeDeclined")
     assert (refused.status_code, refused.json()["code"]) == (402, "card_declined")
-    assert add(world, "pm_nothing").json()["errors"][0]["field"] == "payment_method_id"
+    for unknown in ("pm_nothing", "pm_x/../../customers", "pm_\N{PILE OF POO}", "pm_ x"):
+        answer = add(world, unknown)
+        assert answer.status_code == 400, answer.content
+        assert answer.json()["errors"][0]["field"] == "stripe_payment_method_id"
     assert world.cards() == []
 
 
