@@ -12,7 +12,7 @@ from billing.api.serializers import CancelInput, ChangeInput, PreviewInput, Subs
 from billing.models import Collection, Subscription, SubscriptionStatus
 from billing.services import by_card, previews, subscriptions
 from billing.services.by_card import Wish
-from billing.services.customers import add_payment_method
+from billing.services.customers import add_payment_method, keeping_default
 from billing.services.previews import Preview
 from billing.stripe import client
 from spoke.core import tenancy
@@ -203,22 +203,23 @@ class SubscriptionViewSet(BillingViewSet):
         if changes:
             # Before the card is taken: what is refused leaves nothing.
             by_card.check_change(org_id=self.org.pk, plan=plan, interval=sent.get("interval"))
-        if sent.get("payment_method_id"):
-            add_payment_method(
-                org_id=self.org.pk,
-                payment_method=sent["payment_method_id"],
-                set_as_default=True,
-                wish=self.wish_of(request),
-                now=self.now,
-            )
-        if changes:
-            row = by_card.change_plan(
-                org_id=self.org.pk,
-                plan=plan,
-                interval=sent.get("interval"),
-                actor=self.context.actor,
-                now=self.now,
-            )
+        with keeping_default(org_id=self.org.pk):
+            if sent.get("payment_method_id"):
+                add_payment_method(
+                    org_id=self.org.pk,
+                    payment_method=sent["payment_method_id"],
+                    set_as_default=True,
+                    wish=self.wish_of(request),
+                    now=self.now,
+                )
+            if changes:
+                row = by_card.change_plan(
+                    org_id=self.org.pk,
+                    plan=plan,
+                    interval=sent.get("interval"),
+                    actor=self.context.actor,
+                    now=self.now,
+                )
         return self._answer(row)
 
     def _live(self) -> Subscription:

@@ -15,6 +15,7 @@ from billing.services.customers import (
     add_payment_method,
     customer_of,
     ensure_customer,
+    keeping_default,
     organization_of,
     share_card,
 )
@@ -72,7 +73,7 @@ def subscribe(
     Asked for again after a failure it goes on where that left it. Raises Conflict where a subscription
     is live, InvalidInput, PaymentDeclined (then nothing is left of it), and ServiceUnavailable.
     """
-    with held(lock_name(org_id), wait=False):
+    with held(lock_name(org_id), wait=False), keeping_default(org_id=org_id):
         row, again = _reserve(org_id, wish, now)
         try:
             state, step = _made(row, wish, again=again, now=now)

@@ -1,5 +1,7 @@
 """Organizations as Stripe's customers, and the ways they pay, as rows of ours."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from billing.models import Collection, PaymentMethod, StripeCustomer, Subscription
@@ -9,7 +11,7 @@ from orgs.context import SYSTEM, Actor
 from orgs.models import Organization
 from orgs.services.audit import record_event
 from spoke.core import tenancy
-from spoke.core.errors import Conflict, NotFound
+from spoke.core.errors import Conflict, DomainError, NotFound, ServiceUnavailable
 
 STRIPE = Actor("system", None, "Stripe")
 
@@ -143,6 +145,29 @@ def make_default(*, org_id: int, payment_method: str) -> PaymentMethod:
     with tenancy.organization(org_id):
         apply_customer(org_id=org_id, state=state)
         return PaymentMethod.objects.get(pk=row.pk)
+
+
+@contextmanager
+def keeping_default(*, org_id: int) -> Iterator[None]:
+    """Where what is done within is refused, the default is what it was before: a card that was
+    declined does not pay for what goes on. No transaction.
+    """
+    before = _default(org_id)
+    try:
+        yield
+    except ServiceUnavailable:
+        # It is taken up again.
+        raise
+    except DomainError:
+        if before is not None and before != _default(org_id):
+            make_default(org_id=org_id, payment_method=before)
+        raise
+
+
+def _default(org_id: int) -> str | None:
+    with tenancy.organization(org_id):
+        rows = PaymentMethod.objects.filter(org_id=org_id, is_default=True)
+        return rows.values_list("stripe_id", flat=True).first()
 
 
 def _pays_all(org_id: int, customer: str, payment_method: str) -> CustomerState:

@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import structlog
 from django.db import connection
 
 from billing.models import Invoice, InvoiceLine, InvoiceSource, InvoiceStatus, LineKind
@@ -20,16 +21,18 @@ from spoke.core import tenancy
 from spoke.core.locks import held
 from spoke.core.money import exponent_of, quantized
 
+logger = structlog.get_logger(__name__)
 SETTLED = (InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)
 
-# Ours that are open, of organizations whose subscription Stripe collects; and all that Stripe has, its
-# own too, that were settled here since it was told.
+# Ours that are open, of periods whose subscription Stripe collects; and all that Stripe has, its own
+# too, that were settled here since it was told.
 TO_PUSH = """
 SELECT i.org_id, i.id FROM billing_invoice i
 WHERE i.number IS NOT NULL
   AND (i.source = 'usage' AND i.status = 'open' AND i.pushed_at IS NULL
        AND (SELECT s.collection FROM billing_subscription s WHERE s.org_id = i.org_id
-            AND s.status <> 'incomplete' ORDER BY s.started_at DESC, s.id DESC LIMIT 1) = 'stripe'
+            AND s.status <> 'incomplete' AND s.started_at < i.period_end
+            ORDER BY s.started_at DESC, s.id DESC LIMIT 1) = 'stripe'
        OR i.stripe_id IS NOT NULL AND i.settled_by <> %(stripe)s
        AND i.settled_at > COALESCE(i.pushed_at, '-infinity'))
 ORDER BY i.id
@@ -160,6 +163,9 @@ def apply_invoice(*, org_id: int, state: InvoiceState, now: datetime) -> bool:
 def _settle(row: Invoice, state: InvoiceState, now: datetime) -> bool:
     """What is settled here stays as it is; Stripe is told by `push_invoice`."""
     status = InvoiceStatus(state.status)
+    if row.status == InvoiceStatus.VOID and status == InvoiceStatus.PAID:
+        # Somebody paid before Stripe was told: only staff can give it back.
+        logger.error("stripe.void_invoice_paid", invoice=row.number, org_id=row.org_id)
     if status == row.status or status not in SETTLED or row.status in SETTLED[:2]:
         return False
     settle_invoice(
