@@ -1,5 +1,6 @@
 """The admin of plans, limits and usage. Whatever changes goes through a service."""
 
+import json
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
+from rest_framework.exceptions import APIException
 from unfold.admin import ModelAdmin, TabularInline
 
 from orgs.admin import actor_of
@@ -19,6 +21,7 @@ from quotas.services.limits import set_overrides
 from quotas.services.offers import offer_plan, withdraw_offer
 from quotas.services.plans import assign_plan
 from spoke.core.admin import ReadOnly
+from spoke.core.parsers import parse_json
 
 
 class LimitInline(ReadOnly, TabularInline):  # type: ignore[misc]
@@ -182,6 +185,20 @@ class LimitOverrideAdmin(ModelAdmin):
             self.delete_model(request, obj)
 
 
+class QuotaSettingsForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Takes what the API takes: the database cannot keep all that the field can read."""
+
+    def clean_custom_settings(self) -> dict[str, Any]:
+        sent = self.cleaned_data["custom_settings"]
+        try:
+            value = parse_json(json.dumps(sent).encode())
+        except APIException as exc:
+            raise ValidationError("This cannot be stored.") from exc
+        if not isinstance(value, dict):
+            raise ValidationError("A JSON object is expected.")
+        return value
+
+
 @admin.register(models.QuotaSettings)
 class QuotaSettingsAdmin(ModelAdmin):
     """What staff keep beside an organization's limits."""
@@ -190,6 +207,7 @@ class QuotaSettingsAdmin(ModelAdmin):
     list_select_related = ("org",)
     search_fields = ("org__name", "org__display_name")
     autocomplete_fields = ("org",)
+    form = QuotaSettingsForm
     fields = ("org", "custom_settings")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

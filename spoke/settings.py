@@ -385,6 +385,8 @@ LOGGING = {
         "django.server": {"handlers": [], "level": "ERROR", "propagate": True},
         # Tells of every call and answer.
         "stripe": {"level": "WARNING"},
+        # Tells of every glyph that a PDF takes.
+        "fontTools": {"level": "WARNING"},
     },
 }
 structlog.configure(

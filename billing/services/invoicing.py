@@ -213,7 +213,9 @@ def generate_invoice(*, org_id: int, period_start: datetime | None, now: datetim
         raise NotFound("Nothing is to be paid for this period: no plan in it has a price.")
     closed = UsagePeriod.objects.for_org(org_id).filter(start=period_start, closed_at__isnull=False)
     if closed.exists():
-        return finalize_invoice(org_id=org_id, invoice_id=invoice.pk, now=now)
+        invoice = finalize_invoice(org_id=org_id, invoice_id=invoice.pk, now=now)
+    if invoice.nothing_due:
+        raise NotFound("Nothing is to be paid for this period beyond its base price.")
     return invoice
 
 

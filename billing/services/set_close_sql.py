@@ -129,7 +129,7 @@ WITH used AS (
     {STOOD.format(at="b.start", name="earlier")}
     WHERE NOT b.trialing AND NOT (c.resource <> 'api_requests' AND EXISTS (
         SELECT FROM quotas_limitoverride o WHERE o.org_id = b.org_id AND o.resource = c.resource
-        AND (o.expires_at IS NULL OR o.expires_at > %(now)s)))
+        AND (o.expires_at IS NULL OR o.expires_at >= b."end")))
 ), billed AS (
     SELECT *, GREATEST(units - included, 0) AS q FROM used
 ), rated AS (

@@ -142,7 +142,7 @@ def adorn(org_id: int, chance: random.Random) -> None:
             org_id=org_id,
             resource=chance.choice(list(Resource)),
             limit=10**9,
-            expires_at=chance.choice((None, START + 10 * DAY)),
+            expires_at=chance.choice((None, START + 10 * DAY, START + 38 * DAY)),
             created_at=START,
         )
     if chance.random() < 0.6:

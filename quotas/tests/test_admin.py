@@ -1,5 +1,6 @@
 """The admin: everything can be looked at, and what changes goes through the services."""
 
+import re
 from datetime import timedelta
 from uuid import uuid4
 
@@ -229,3 +230,12 @@ def test_custom_settings_are_audited(staff, cast):
     assert (row.custom_settings, row.revision) == ({"contract": 7}, 2)
     event = AuditEvent.objects.get(action="quotas.changed")
     assert event.data["new"] == {"custom_settings": {"contract": 7}}
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": "\\u0000"}', '{"a": 1e400}', "[1]", '"x"'])
+def test_custom_settings_that_cannot_be_kept_are_refused(staff, cast, text):
+    form = {"org": cast.org.pk, "custom_settings": text}
+    response = staff.post(url(models.QuotaSettings, "add"), form)
+    assert response.status_code == 200
+    assert re.search("cannot be stored|JSON object is expected", response.content.decode())
+    assert not models.QuotaSettings.objects.exists()
