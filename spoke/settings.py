@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "spoke.core.middleware.RequestIdMiddleware",
     "spoke.core.middleware.RequestLogMiddleware",
     "spoke.core.middleware.OutageMiddleware",
+    "spoke.core.middleware.LengthRequiredMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "spoke.core.middleware.ConditionalGetMiddleware",

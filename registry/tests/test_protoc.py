@@ -109,6 +109,21 @@ def test_parse_errors_leaves_warnings_out():
     )
 
 
+def test_parse_errors_takes_what_generators_refuse():
+    log = (
+        "com/x/Foo.java: Tried to write the same file twice.\n"
+        "--php_out: Can't generate PHP code for required field A.a.\n"
+        "--php_out: warning: Nothing much.\n"
+        "--java_out: src/a.proto: src/a.proto: Cannot generate Java output.\n"
+        "out/a.py: write: No space left on device\n"
+    )
+    assert parse_errors(log) == (
+        ProtoError("com/x/Foo.java", None, None, "Tried to write the same file twice."),
+        ProtoError("php", None, None, "Can't generate PHP code for required field A.a."),
+        ProtoError("src/a.proto", None, None, "Cannot generate Java output."),
+    )
+
+
 def test_wall_clock_ends_the_whole_group(folder, monkeypatch):
     fake_protoc(
         monkeypatch,
