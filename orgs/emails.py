@@ -39,7 +39,6 @@ def send_invitation(*, org_id: int, invitation_id: int, token: str, now: datetim
         "email": invitation.email,
         "expires_at": invitation.expires_at,
         "accept_url": accept_url(token),
-        "site_name": settings.SITE_NAME,
     }
     subject = f"You are invited to join {org.display_name} on {settings.SITE_NAME}"
     send_rendered("orgs/emails/invitation", to=invitation.email, subject=subject, context=context)
@@ -58,7 +57,11 @@ def send_sealed(sealed_message: str) -> None:
 
 
 def send_rendered(template: str, *, to: str, subject: str, context: dict[str, Any]) -> None:
-    """Sends one message in text and HTML, of `<template>.txt` and `<template>.html`."""
+    """Sends one message in text and HTML, of `<template>.txt` and `<template>.html`.
+
+    The templates know `site_name` beside the context.
+    """
+    context = {"site_name": settings.SITE_NAME, **context}
     message = EmailMultiAlternatives(
         subject=" ".join(subject.split()),  # a line break would end the header
         body=render_to_string(f"{template}.txt", context),

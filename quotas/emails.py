@@ -5,7 +5,6 @@ from smtplib import SMTPRecipientsRefused
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 
 from orgs.emails import send_rendered
@@ -83,7 +82,6 @@ def _content(claimed: Claimed) -> tuple[str, dict[str, Any]]:
         "limit": _amount(alert.resource, alert.limit),
         "fired_at": alert.fired_at,
         "period_end": alert.period.end,
-        "site_name": settings.SITE_NAME,
     }
 
 
