@@ -4,7 +4,7 @@ A message in the queue is one chance to begin a job of its organization: the job
 that cannot begin, the one that has waited longest. An order sends one if its job could begin at once, a
 job that ends sends one if another waits. So there are never fewer chances under way than jobs that could
 begin, and about as many as the limit at most: what else an organization has ordered stands in nobody's
-way. A chance that nobody needs is used up and does no harm; one that got lost, compile_rescue sends anew.
+way. A chance that nobody needs is used up and does no harm; a lost one is sent anew by compile_rescue.
 
 Jobs of an organization begin under one lock, so the limit holds whatever happens at once. The lock comes
 after that of a module and before those of jobs, artifacts and the quota.

@@ -84,6 +84,12 @@ def test_every_command_has_the_same_options_and_is_documented(spoke, command):
         ["pull", "a/b/c"],
         ["pull", "payments@"],
         ["compile", "payments"],
+        ["compile", "payments", "--job", ".."],
+        ["yank", "payments"],
+        ["yank", "payments@latest"],
+        ["unyank", "payments"],
+        ["cancel", "payments", "7"],
+        ["cancel", "payments@1.2.0", "../../archive"],
         ["usage", "--colour"],
         ["fly"],
     ],
@@ -126,6 +132,12 @@ def test_another_api_is_not_taken_for_spoke_s(spoke, signed_in):
     done = spoke("login", "--api-url", signed_in.url, "--token", TOKEN)
     assert (done.code, "does not answer as Spoke does" in done.err) == (4, True)
     assert not config.config_path().exists()
+
+
+def test_another_api_is_not_taken_for_spoke_s_by_whoami_either(spoke, signed_in):
+    signed_in.on("GET /me", Reply(200, {"login": "octocat"}))
+    done = spoke("whoami")
+    assert (done.code, "is this its API?" in done.err) == (4, True)
 
 
 def test_a_damaged_file_of_settings_can_be_removed(spoke, home):
