@@ -1,5 +1,6 @@
 """`spoke`: the commands together, and how a run ends."""
 
+import json
 import sys
 from collections.abc import Sequence
 
@@ -58,6 +59,9 @@ def run(arguments: Sequence[str]) -> int:
         return int(Exit.INTERRUPTED)
     except click.ClickException as exc:
         exc.show()
+        if "--json" in arguments:
+            error = {"detail": exc.format_message(), "exit_code": exc.exit_code}
+            click.echo(json.dumps({"error": error}, indent=2))
         return exc.exit_code
     return code if isinstance(code, int) else int(Exit.OK)
 

@@ -90,6 +90,7 @@ def test_every_command_has_the_same_options_and_is_documented(spoke, command):
         ["unyank", "payments"],
         ["cancel", "payments", "7"],
         ["cancel", "payments@1.2.0", "../../archive"],
+        ["orgs", "use", ".."],
         ["usage", "--colour"],
         ["fly"],
     ],
@@ -98,6 +99,13 @@ def test_wrong_usage_ends_with_2_and_calls_nobody(spoke, signed_in, arguments):
     done = spoke(*arguments)
     assert (done.code, done.out, signed_in.asked) == (2, "", [])
     assert done.err
+
+
+@pytest.mark.parametrize("arguments", [["push"], ["push", "a", "1.0.0", "/nowhere"], ["fly"]])
+def test_wrong_usage_too_is_a_document_with_json(spoke, signed_in, arguments):
+    done = spoke(*arguments, "--json")
+    assert (done.code, done.document["error"]["exit_code"]) == (2, 2)
+    assert done.document["error"]["detail"] in done.err
 
 
 def test_without_a_sign_in_every_command_says_so(spoke, home):

@@ -103,6 +103,8 @@ def test_the_same_content_again_is_nothing_to_do(spoke, signed_in, protos):
     done = spoke("push", "payments", "1.2.0", protos, "--json")
     assert (done.code, done.document["status"]) == (0, "unchanged")
     assert done.err == "Nothing to do: acme/payments 1.2.0 is published, with the same content.\n"
+    other = spoke("push", "payments", "1.2.0+build.7", protos)
+    assert (other.code, other.err) == (0, done.err)
 
 
 @pytest.mark.parametrize("code", ["version_exists", "breaking_change"])
