@@ -32,7 +32,7 @@ LANGUAGES = ("python", "cpp", "csharp", "java", "kotlin", "objc", "php", "ruby")
 @pytest.fixture
 def messages(monkeypatch):
     """What is handed to the queue, in order."""
-    sent = queue.SimpleQueue()
+    sent: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
     monkeypatch.setattr(tasks.run_compile_job, "delay", lambda *args: sent.put(args))
     return sent
 
@@ -194,7 +194,8 @@ class Workers:
     """Threads that take messages as Celery's workers do, until the queue has been empty for a while."""
 
     def __init__(self, messages):
-        self.messages, self.taken = messages, Counter()
+        self.messages = messages
+        self.taken: Counter[int] = Counter()
 
     def work(self):
         while True:
