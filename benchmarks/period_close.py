@@ -10,6 +10,7 @@ with row-level security, the audit log and the guards of documents in force.
 import resource
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -79,11 +80,13 @@ def main() -> None:
     report(
         "Period close",
         f"Invoices of four lines (base price and three overages) in batches of {BATCH:,}, on one"
-        f" connection; medians of {rounds} interleaved rounds; the loop over {LOOP} organizations. Most"
-        f" memory: {peak_memory():,.0f} MiB in Python, {backend:,.0f} MiB in its PostgreSQL process.\n\n"
+        f" connection, or two side by side; medians of {rounds} interleaved rounds; the loop over"
+        f" {LOOP} organizations. Most memory: {peak_memory():,.0f} MiB in Python, {backend:,.0f} MiB in"
+        " its PostgreSQL process.\n\n"
         + table(
             [
-                *("organizations", "periods closed/s", "invoices/s (goal 20,000)", "ORM loop"),
+                *("organizations", "periods closed/s", "invoices/s (goal 20,000)"),
+                *("two windows side by side", "ORM loop"),
                 *("ours / loop", "bare aggregate", "ours / bare (goal 10)"),
             ],
             [shown(row) for row in rows],
@@ -97,6 +100,7 @@ def shown(row: dict[str, float]) -> list[str]:
         f"{row['number']:,.0f}",
         f"{row['closing']:,.0f}",
         f"{row['set']:,.0f}",
+        f"{row['both']:,.0f}",
         f"{row['loop']:,.0f}",
         f"{row['set'] / row['loop']:,.0f}",
         f"{row['bare']:.2f} s",
@@ -139,9 +143,10 @@ def closed(expected: int) -> float:
 
 def measure(owner, number: int, closing: float, rounds: int) -> dict[str, float]:
     owner.execute(f"VACUUM ANALYZE {TABLES}")
-    rates: dict[str, list[float]] = {"set": [], "loop": [], "bare": []}
+    rates: dict[str, list[float]] = {"set": [], "both": [], "loop": [], "bare": []}
     work = {
         "set": lambda: number / by_set(owner, number),
+        "both": lambda: number / by_set(owner, number, side_by_side=2),
         "loop": lambda: LOOP / by_loop(owner),
         "bare": lambda: bare(owner, number),
     }
@@ -155,19 +160,25 @@ def measure(owner, number: int, closing: float, rounds: int) -> dict[str, float]
     }
 
 
-def by_set(owner, number: int) -> float:
-    from billing.services.set_close import finalize_batch
+def by_set(owner, number: int, side_by_side: int = 1) -> float:
+    from billing.services.set_close import windows
 
     owner.execute(FORGET)
-    start, done, after = time.perf_counter(), 0, 0
-    while after is not None:
-        batch = finalize_batch(now=NOW, most=BATCH, after=after)
-        done, after = done + batch.written, batch.last
+    start = time.perf_counter()
+    with ThreadPoolExecutor(side_by_side) as pool:
+        run = map if side_by_side == 1 else pool.map
+        done = sum(run(finalized, windows(now=NOW, most=BATCH)))
     elapsed = time.perf_counter() - start
     (lines,) = owner.execute("SELECT count(*) FROM billing_invoiceline").fetchone()
     (last,) = owner.execute("SELECT max(number) FROM billing_invoice").fetchone()
     assert (done, lines, last) == (number, 4 * number, f"SPK-2027-{number:06}"), (done, lines, last)
     return elapsed
+
+
+def finalized(window) -> int:
+    from billing.services.set_close import finalize_window
+
+    return finalize_window(window, now=NOW)
 
 
 def by_loop(owner) -> float:

@@ -1,5 +1,7 @@
 """The admin of subscriptions and invoices. Whatever changes goes through a service."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -22,21 +24,20 @@ from orgs.admin import actor_of
 from orgs.models import Organization
 from spoke.core.admin import ModelAdmin, ReadOnly, TabularInline, amount, change_each, link_to
 from spoke.core.enqueue import enqueue_on_commit
-from spoke.core.errors import DomainError
+from spoke.core.errors import Conflict, DomainError
 
 AMOUNTS = ("quantity", "unit", "included", "unit_amount", "amount_minor")
 
 
 class LineInline(TabularInline):
     model = models.InvoiceLine
+    fields = ("position", "description", "start", "end", *AMOUNTS)
+    ordering = ("position",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # Its currency is the invoice's.
         lines: QuerySet[Any] = super().get_queryset(request)
         return lines.select_related("invoice")
-
-    fields = ("position", "description", "start", "end", *AMOUNTS)
-    ordering = ("position",)
 
 
 @admin.register(Invoice)
@@ -218,36 +219,29 @@ class SubscriptionAdmin(ModelAdmin):
         obj.pk = done.pk
         obj.refresh_from_db()
 
+    def _each(
+        self, request: HttpRequest, rows: QuerySet[Subscription], change: Callable[..., object]
+    ) -> None:
+        """The services change an organization's live subscription: here that is to be the row."""
+
+        def change_live(row: Subscription) -> object:
+            if row.ended_at is not None:
+                raise Conflict("It has ended.")
+            return change(org_id=row.org_id, actor=actor_of(request), now=timezone.now())
+
+        change_each(request, rows, change_live)
+
     @admin.action(description="Cancel at the end of what is paid for", permissions=["act"])
     def cancel_at_end(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        self._cancel(request, queryset, immediately=False)
+        self._each(request, queryset, partial(subscriptions.cancel_subscription, immediately=False))
 
     @admin.action(description="Cancel now", permissions=["act"])
     def cancel_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        self._cancel(request, queryset, immediately=True)
+        self._each(request, queryset, partial(subscriptions.cancel_subscription, immediately=True))
 
     @admin.action(description="Take a cancellation back", permissions=["act"])
     def reactivate(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        actor, now = actor_of(request), timezone.now()
-        change_each(
-            request,
-            queryset,
-            lambda row: subscriptions.reactivate_subscription(
-                org_id=row.org_id, actor=actor, now=now
-            ),
-        )
-
-    def _cancel(
-        self, request: HttpRequest, queryset: QuerySet[Subscription], *, immediately: bool
-    ) -> None:
-        actor, now = actor_of(request), timezone.now()
-        change_each(
-            request,
-            queryset,
-            lambda row: subscriptions.cancel_subscription(
-                org_id=row.org_id, immediately=immediately, actor=actor, now=now
-            ),
-        )
+        self._each(request, queryset, subscriptions.reactivate_subscription)
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         """Whoever may change subscriptions in the admin may end them."""

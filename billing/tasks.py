@@ -44,19 +44,19 @@ def turn_subscription(org_id: int) -> bool:
 
 @shared_task
 def draft_due_invoices(after: int = 0) -> int:
-    """Drafts a batch of the ended periods that want an invoice, and starts another for the rest.
+    """Drafts a batch of the ended periods that want an invoice, beside a task for the next batch.
 
     What does not fit a batch has a task of its own. Returns how many periods that was.
     """
     now = timezone.now()
-    batch = set_close.draft_batch(now=now, most=BATCH, after=after)
-    if batch.last is not None:
-        draft_due_invoices.delay(batch.last)
-        return batch.written
-    due = invoicing.due_for_draft(now=now)
+    window = set_close.window_after(after, now=now, most=BATCH)
+    if window.upto is not None:
+        draft_due_invoices.delay(window.upto)
+    written = set_close.draft_window(window, now=now)
+    due = invoicing.due_for_draft(now=now, after=after, upto=window.upto)
     for org_id, start in due:
         draft_invoice.delay(org_id, start.isoformat())
-    return batch.written + len(due)
+    return written + len(due)
 
 
 @shared_task
@@ -73,20 +73,21 @@ def draft_invoice(org_id: int, period_start: str) -> int | None:
 
 @shared_task
 def finalize_due_invoices(after: int = 0) -> int:
-    """Gives out a batch of the invoices whose period is closed, and starts another for the rest.
+    """Gives out a batch of the invoices whose period is closed, beside a task for the next batch.
 
     What does not fit a batch has a task of its own. Returns how many periods that was.
     """
-    batch = set_close.finalize_batch(now=timezone.now(), most=BATCH, after=after)
-    if batch.written and client.configured():
+    now = timezone.now()
+    window = set_close.window_after(after, now=now, most=BATCH)
+    if window.upto is not None:
+        finalize_due_invoices.delay(window.upto)
+    written = set_close.finalize_window(window, now=now)
+    if written and client.configured():
         push_due_invoices.delay()
-    if batch.last is not None:
-        finalize_due_invoices.delay(batch.last)
-        return batch.written
-    due = invoicing.due_for_number()
+    due = invoicing.due_for_number(after=after, upto=window.upto)
     for org_id, invoice_id in due:
         finalize_invoice.delay(org_id, invoice_id)
-    return batch.written + len(due)
+    return written + len(due)
 
 
 @shared_task

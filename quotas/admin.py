@@ -1,5 +1,6 @@
 """The admin of plans, limits and usage. Whatever changes goes through a service."""
 
+import json
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
+from rest_framework.exceptions import APIException
 
 from orgs.admin import actor_of
 from quotas import models
@@ -18,11 +20,8 @@ from quotas.resources import UNITS, Resource
 from quotas.services.limits import set_overrides
 from quotas.services.offers import offer_plan, withdraw_offer
 from quotas.services.plans import assign_plan
-from spoke.core.admin import (
-    ModelAdmin,
-    ReadOnly,
-    TabularInline,
-)
+from spoke.core.admin import ModelAdmin, ReadOnly, TabularInline
+from spoke.core.parsers import parse_json
 
 
 class LimitInline(Counted, TabularInline):
@@ -193,13 +192,17 @@ class LimitOverrideAdmin(Counted, ModelAdmin):
 
 
 class QuotaSettingsForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Says beside the field what the API would refuse."""
+    """Takes what the API takes: the database cannot keep all that the field can read."""
 
     def clean_custom_settings(self) -> dict[str, Any]:
-        settings = self.cleaned_data["custom_settings"] or {}
-        if not isinstance(settings, dict):
-            raise ValidationError('An object, as {"contract": 7}.')
-        return settings
+        sent = self.cleaned_data["custom_settings"]
+        try:
+            value = parse_json(json.dumps(sent).encode())
+        except APIException as exc:
+            raise ValidationError("This cannot be stored.") from exc
+        if not isinstance(value, dict):
+            raise ValidationError("A JSON object is expected.")
+        return value
 
 
 @admin.register(models.QuotaSettings)

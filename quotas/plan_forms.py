@@ -203,12 +203,20 @@ def _tier(line: str) -> Tier:
             raise ValueError
         up_to, unit, flat = matched.groups()
         return Tier(
-            up_to=None if up_to == "above" else Decimal(up_to),
-            unit_amount=Decimal(unit),
-            flat_amount=Decimal(flat or 0),
+            up_to=None if up_to == "above" else _bounded(up_to),
+            unit_amount=_bounded(unit),
+            flat_amount=_bounded(flat or "0"),
         )
     except (ValueError, ArithmeticError) as exc:
         raise ValidationError(f"{line!r} is no tier. {TIERS_HELP}") from exc
+
+
+def _bounded(text: str) -> Decimal:
+    """An amount as other fields take it. Raises ValueError and ArithmeticError."""
+    amount = Decimal(text)
+    if amount > MOST or amount != round(amount, 12):
+        raise ValueError("an amount is up to a million millions, and has 12 decimals at most")
+    return amount
 
 
 def tiers_text(tiers: Any) -> str:

@@ -23,6 +23,7 @@ from registry.files import MAX_FILE_BYTES, MAX_FILES, Problem, path_problem, set
 MAX_ENTRIES = 10 * MAX_FILES
 MAX_NAMED = 100  # entries named in one refusal
 MAX_TAR_HEADER = 65_536
+MAX_RECORDS = 256  # of an extended header; what tar programs write has a dozen
 MAX_ZIP_DIRECTORY = 4 * 1024 * 1024
 BLOCK = 512
 GZIP, ZIP = b"\x1f\x8b", b"PK"
@@ -264,16 +265,19 @@ def _tar_metadata(stream: _Inflated, size: int, name: str) -> bytes:
 def _pax_records(content: bytes, name: str) -> dict[str, str]:
     """The records of an extended header: each a length, a space, key=value, a line's end."""
     records: dict[str, str] = {}
-    while content:
-        length, space, _ = content[:20].partition(b" ")
-        whole = int(length) if space and length.isdigit() else 0
-        record = content[len(length) + 1 : whole]
+    at = 0
+    for _ in range(MAX_RECORDS + 1):
+        if at == len(content):
+            return records
+        length, space, _ = content[at : at + 20].partition(b" ")
+        end = at + (int(length) if space and length.isdigit() else 0)
+        record = content[at + len(length) + 1 : end]
         key, equals, value = record.removesuffix(b"\n").partition(b"=")
-        if not equals or not record.endswith(b"\n") or len(content) < whole:
+        if not equals or not record.endswith(b"\n") or len(content) < end:
             raise _refusal(name, "invalid_archive", "An extended header cannot be read.")
         records[_text(key)] = _text(value)
-        content = content[whole:]
-    return records
+        at = end
+    raise _refusal(name, "invalid_archive", f"A header has at most {MAX_RECORDS} records.")
 
 
 DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, struct.error, NotImplementedError)
@@ -292,7 +296,10 @@ def _zip_entries(stream: IO[bytes], limit: int) -> Iterator[tuple[str, bytes | P
 
 
 def _check_zip_directory(stream: IO[bytes]) -> None:
-    """Bounds the table of contents, which `zipfile` takes into memory whole."""
+    """Bounds the table of contents, which `zipfile` takes into memory whole, and where it lies.
+
+    `zipfile` reckons places in the file from it and seeks there, also before the file's beginning.
+    """
     size = stream.seek(0, io.SEEK_END)
     stream.seek(max(0, size - 65_535 - 22 - 20))
     tail = stream.read()
@@ -301,8 +308,11 @@ def _check_zip_directory(stream: IO[bytes]) -> None:
         raise _invalid("The archive is cut off: its table of contents is missing.")
     if b"PK\x06\x07" in tail[max(0, at - 20) : at] or tail[at + 12 : at + 16] == b"\xff" * 4:
         raise _invalid("The archive is a zip64, which nothing of this size has to be.")
-    if int.from_bytes(tail[at + 12 : at + 16], "little") > MAX_ZIP_DIRECTORY:
+    directory, offset = struct.unpack("<II", tail[at + 12 : at + 20])
+    if directory > MAX_ZIP_DIRECTORY:
         raise _refusal(None, "too_many_files", f"A version has at most {MAX_FILES} files.")
+    if directory + offset > size - len(tail) + at:
+        raise _invalid("The archive is damaged: its table of contents lies outside of it.")
     stream.seek(0)
 
 

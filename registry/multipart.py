@@ -71,6 +71,10 @@ def _headers(head: bytes, number: int) -> dict[str, str]:
 
 def _parameters(header: str) -> tuple[str, dict[str, str]]:
     try:
-        return parse_header_parameters(header)
-    except (ValueError, IndexError) as exc:
+        kind, parameters = parse_header_parameters(header)
+        for value in parameters.values():
+            value.encode()  # a parameter states its own charset, and some have lone surrogates
+    except (ValueError, IndexError, TypeError) as exc:
+        # TypeError: a parameter both in one piece and in several (RFC 2231).
         raise MalformedMultipart("A header's parameters cannot be read.") from exc
+    return kind, parameters

@@ -37,6 +37,11 @@ _PLACED = re.compile(
 _UNPLACED = re.compile(
     r"(?:--\w+_out: )?(?P<file>.+?\.proto): (?:(?P=file): )?(?P<warning>warning: )?(?P<message>.+)"
 )
+# What no file alone is to blame for: two of them would generate this one, or a generator says only why.
+_GENERATED = re.compile(
+    r"(?P<file>.+): (?P<message>Tried to write the same file twice\.)"
+    r"|--(?P<generator>\w+)_out: (?!warning: )(?P<reason>.+)"
+)
 
 
 class Compiler(Enum):
@@ -59,7 +64,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class ProtoError:
-    """A fault that protoc names. `line` and `column` count from 1; None where it names no place."""
+    """A fault that protoc names. `line` and `column` count from 1; None where it names no place.
+
+    `file` may be one that would be generated, and is the language where a generator names none.
+    """
 
     file: str
     line: int | None
@@ -209,14 +217,22 @@ def parse_errors(log: str) -> tuple[ProtoError, ...]:
     """The faults in what protoc printed with --error_format=gcc; warnings are left out. Pure."""
     errors = []
     for line in log.splitlines():
-        if match := _PLACED.fullmatch(line):
-            place: tuple[int | None, int | None] = int(match["line"]), int(match["column"])
-        elif match := _UNPLACED.fullmatch(line):
-            place = None, None
-        else:
-            continue
-        if not match["warning"]:
-            errors.append(ProtoError(match["file"], *place, match["message"]))
+        if match := _PLACED.fullmatch(line) or _UNPLACED.fullmatch(line):
+            place = match.groupdict()
+            line_number, column = (
+                int(place[name]) if place.get(name) else None for name in ("line", "column")
+            )
+            if not match["warning"]:
+                errors.append(ProtoError(match["file"], line_number, column, match["message"]))
+        elif match := _GENERATED.fullmatch(line):
+            errors.append(
+                ProtoError(
+                    match["file"] or match["generator"],
+                    None,
+                    None,
+                    match["message"] or match["reason"],
+                )
+            )
     return tuple(errors)
 
 

@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "spoke.core.middleware.RequestIdMiddleware",
     "spoke.core.middleware.RequestLogMiddleware",
     "spoke.core.middleware.OutageMiddleware",
+    "spoke.core.middleware.LengthRequiredMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "spoke.core.middleware.ConditionalGetMiddleware",
@@ -387,6 +388,8 @@ LOGGING = {
         "django.server": {"handlers": [], "level": "ERROR", "propagate": True},
         # Tells of every call and answer.
         "stripe": {"level": "WARNING"},
+        # Tells of every glyph that a PDF takes.
+        "fontTools": {"level": "WARNING"},
     },
 }
 structlog.configure(

@@ -96,6 +96,7 @@ class PaymentMethodViewSet(BillingViewSet):
             set_as_default=sent["set_as_default"],
             wish=self.wish_of(request),
             now=self.now,
+            field="stripe_payment_method_id",
         )
         return Response(PaymentMethodSerializer(row).data, status=201)
 

@@ -1,10 +1,17 @@
 """What the billing endpoints take."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from spoke.core.serializers import StrictSerializer
 
 INTERVALS = [("month", "month"), ("year", "year")]
+
+
+def _stripe_id(**more: Any) -> serializers.RegexField:
+    """An id of Stripe's. Anything else would be refused there, or could not even be sent."""
+    return serializers.RegexField(r"\A[A-Za-z0-9_]+\Z", max_length=255, **more)
 
 
 class WishInput(StrictSerializer):
@@ -19,8 +26,8 @@ class WishInput(StrictSerializer):
 
 
 class SubscriptionInput(WishInput):
-    payment_method_id = serializers.CharField(
-        required=False, max_length=255, help_text="Becomes the default. Left out: the default pays."
+    payment_method_id = _stripe_id(
+        required=False, help_text="Becomes the default. Left out: the default pays."
     )
 
 
@@ -32,7 +39,7 @@ class CheckoutInput(WishInput):
 class ChangeInput(StrictSerializer):
     plan = serializers.CharField(max_length=32, required=False)
     interval = serializers.ChoiceField(choices=INTERVALS, required=False)
-    payment_method_id = serializers.CharField(required=False, max_length=255)
+    payment_method_id = _stripe_id(required=False)
 
 
 class PreviewInput(StrictSerializer):
@@ -46,7 +53,7 @@ class CancelInput(StrictSerializer):
 
 
 class PaymentMethodInput(StrictSerializer):
-    stripe_payment_method_id = serializers.CharField(max_length=255)
+    stripe_payment_method_id = _stripe_id()
     set_as_default = serializers.BooleanField(default=False)
 
 

@@ -10,15 +10,13 @@ from rest_framework.response import Response
 from billing.api.base import EXAMPLES, REFUSALS, TAGS, BillingViewSet, not_set_up, plan_of
 from billing.api.serializers import CancelInput, ChangeInput, PreviewInput, SubscriptionInput
 from billing.models import Collection, Subscription, SubscriptionStatus
-from billing.services import by_card, subscriptions
+from billing.services import by_card, previews, subscriptions
 from billing.services.by_card import Wish
-from billing.services.customers import add_payment_method
+from billing.services.customers import add_payment_method, keeping_default
+from billing.services.previews import Preview
 from billing.stripe import client
-from billing.stripe.translate import InvoiceState
-from quotas.models import Plan
 from spoke.core import tenancy
 from spoke.core.errors import InvalidInput, NotFound
-from spoke.core.periods import Interval, period_containing
 from spoke.core.schema import ProblemSerializer
 from spoke.core.views import etag_of
 
@@ -199,23 +197,29 @@ class SubscriptionViewSet(BillingViewSet):
         if not client.configured():
             not_set_up()
         self._match(request)
-        if sent.get("payment_method_id"):
-            add_payment_method(
-                org_id=self.org.pk,
-                payment_method=sent["payment_method_id"],
-                set_as_default=True,
-                wish=self.wish_of(request),
-                now=self.now,
-            )
         row = self._live()
-        if "plan" in sent or "interval" in sent:
-            row = by_card.change_plan(
-                org_id=self.org.pk,
-                plan=plan_of(sent["plan"], org_id=self.org.pk) if "plan" in sent else row.plan,
-                interval=sent.get("interval"),
-                actor=self.context.actor,
-                now=self.now,
-            )
+        changes = "plan" in sent or "interval" in sent
+        plan = plan_of(sent["plan"], org_id=self.org.pk) if "plan" in sent else row.plan
+        if changes:
+            # Before the card is taken: what is refused leaves nothing.
+            by_card.check_change(org_id=self.org.pk, plan=plan, interval=sent.get("interval"))
+        with keeping_default(org_id=self.org.pk):
+            if sent.get("payment_method_id"):
+                add_payment_method(
+                    org_id=self.org.pk,
+                    payment_method=sent["payment_method_id"],
+                    set_as_default=True,
+                    wish=self.wish_of(request),
+                    now=self.now,
+                )
+            if changes:
+                row = by_card.change_plan(
+                    org_id=self.org.pk,
+                    plan=plan,
+                    interval=sent.get("interval"),
+                    actor=self.context.actor,
+                    now=self.now,
+                )
         return self._answer(row)
 
     def _live(self) -> Subscription:
@@ -232,7 +236,7 @@ class SubscriptionViewSet(BillingViewSet):
     @extend_schema(
         tags=TAGS,
         summary="What a change would cost",
-        description="Of who has no subscription, what the plan would cost.",
+        description="Of who has no subscription, what the plan would cost. Tax is a line of it.",
         request=PreviewInput,
         responses={200: PreviewSerializer, **REFUSALS},
         examples=[PREVIEW, *EXAMPLES],
@@ -245,24 +249,18 @@ class SubscriptionViewSet(BillingViewSet):
         with tenancy.organization(self.org.pk):
             live = subscriptions.live_subscription(org_id=self.org.pk)
         if live is None:
-            return Response(self._first(sent, plan, interval or "month"))
-        found, at_once = by_card.preview(
-            org_id=self.org.pk, plan=plan, interval=interval, now=self.now
-        )
-        return Response(_previewed(found, at_once=at_once))
-
-    def _first(self, sent: dict[str, Any], plan: Plan, interval: Interval) -> dict[str, Any]:
-        currency = (sent.get("currency") or "usd").lower()
-        price = subscriptions.price_of(plan, interval, currency)
-        period = period_containing(anchor=self.now, interval=interval, at=self.now)
-        line = {
-            "description": f"{plan.name}, one {interval}",
-            "amount_cents": price,
-            "period_start": period.start,
-            "period_end": period.end,
-        }
-        answer = {"takes_effect": "now", "currency": currency, "amount_cents": price}
-        return dict(PreviewSerializer({**answer, "lines": [line]}).data)
+            found = previews.of_start(
+                org_id=self.org.pk,
+                plan=plan,
+                interval=interval or "month",
+                currency=(sent.get("currency") or "usd").lower(),
+                now=self.now,
+            )
+        else:
+            found = previews.of_change(
+                org_id=self.org.pk, plan=plan, interval=interval, now=self.now
+            )
+        return Response(_previewed(found))
 
     @extend_schema(
         tags=TAGS,
@@ -299,20 +297,20 @@ class SubscriptionViewSet(BillingViewSet):
         return self._answer(row)
 
 
-def _previewed(found: InvoiceState, *, at_once: bool) -> dict[str, Any]:
+def _previewed(found: Preview) -> dict[str, Any]:
     lines = [
         {
             "description": line.description,
-            "amount_cents": line.amount,
-            "period_start": line.start,
-            "period_end": line.end,
+            "amount_cents": line.amount_minor,
+            "period_start": line.over.start,
+            "period_end": line.over.end,
         }
         for line in found.lines
     ]
     answer = {
-        "takes_effect": "now" if at_once else "period_end",
+        "takes_effect": "now" if found.at_once else "period_end",
         "currency": found.currency,
-        "amount_cents": found.total,
+        "amount_cents": found.total_minor,
         "lines": lines,
     }
     return dict(PreviewSerializer(answer).data)

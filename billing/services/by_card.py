@@ -15,15 +15,17 @@ from billing.services.customers import (
     add_payment_method,
     customer_of,
     ensure_customer,
+    keeping_default,
     organization_of,
+    share_card,
 )
 from billing.services.lines import ROUNDED_FOR_CARDS
 from billing.services.stripe_details import push_details, stripe_rates
 from billing.services.stripe_subscriptions import apply_subscription
-from billing.stripe import gateway
+from billing.stripe import adjustments, gateway
 from billing.stripe.catalogue import stripe_price_of
 from billing.stripe.client import PaymentDeclined
-from billing.stripe.translate import InvoiceState, PaymentStep, SubscriptionState
+from billing.stripe.translate import PaymentStep, SubscriptionState
 from orgs.context import SYSTEM, Actor
 from orgs.models import OrganizationStatus
 from orgs.services.organizations import lock_organization
@@ -71,7 +73,7 @@ def subscribe(
     Asked for again after a failure it goes on where that left it. Raises Conflict where a subscription
     is live, InvalidInput, PaymentDeclined (then nothing is left of it), and ServiceUnavailable.
     """
-    with held(lock_name(org_id), wait=False):
+    with held(lock_name(org_id), wait=False), keeping_default(org_id=org_id):
         row, again = _reserve(org_id, wish, now)
         try:
             state, step = _made(row, wish, again=again, now=now)
@@ -133,6 +135,8 @@ def _made(
         for found in gateway.subscriptions_of(customer):
             if found.metadata.get(gateway.SUBSCRIPTION) == str(row.pk) and not found.ended_at:
                 return found, gateway.get_payment_step(found.id)
+    # Paid after all, a page of Checkout would make a second one.
+    adjustments.close_checkouts(customer)
     # What is taxed, and how, has to be there before the first invoice.
     push_details(org_id=org_id, now=now)
     rates = stripe_rates(org_id=org_id, now=now)
@@ -151,7 +155,6 @@ def _made(
         org_id=org_id,
         our_id=row.pk,
         trial_days=wish.trial_days,
-        payment_method=card,
         tax_rates=rates,
         key=f"spoke-subscription-{row.pk}-{wish.digest()}-{card}-{rates}",
     )
@@ -186,16 +189,43 @@ def change_plan(
         row, dearer = _intend(org_id, plan, interval, now)
         state = gateway.get_subscription(row.stripe_id or "")
         price = stripe_price_of(price_row(plan, interval or row.interval, row.currency))
+        waiting = state.price
         if dearer:
             state = _restored(row, state)
         if state.price != price:
-            state = gateway.change_price(
-                subscription=state,
-                price=price,
-                prorate=dearer and state.status != "trialing",
-                key=f"spoke-change-{row.pk}-{row.revision}-{price}",
-            )
+            try:
+                state = gateway.change_price(
+                    subscription=state,
+                    price=price,
+                    prorate=dearer and state.status != "trialing",
+                    key=f"spoke-change-{row.pk}-{row.revision}-{price}",
+                )
+            except ServiceUnavailable:
+                raise
+            except DomainError:
+                _take_back(row, state, waiting, now)
+                raise
         return _apply(org_id, state, actor, now)
+
+
+def check_change(*, org_id: int, plan: Plan, interval: str | None) -> None:
+    """Raises what `change_plan` would before it asks Stripe."""
+    with tenancy.organization(org_id):
+        is_dearer(locked(org_id), plan, interval)
+
+
+def is_dearer(row: Subscription, plan: Plan, interval: str | None) -> bool:
+    """Whether the change is for something dearer or longer. Raises Conflict and InvalidInput."""
+    if row.status == SubscriptionStatus.INCOMPLETE:
+        raise Conflict("Its first payment is not made yet.", code="subscription_incomplete")
+    if interval == "month" and row.interval == "year":
+        raise Conflict(
+            "A year that is paid for ends first: cancel, and subscribe by month then.",
+            code="interval_change",
+        )
+    new = subscriptions.price_of(plan, interval or row.interval, row.currency)
+    old = subscriptions.price_of(row.plan, row.interval, row.currency)
+    return new > old or interval not in (None, row.interval)
 
 
 def _intend(
@@ -203,18 +233,8 @@ def _intend(
 ) -> tuple[Subscription, bool]:
     """Writes a pending plan before Stripe is asked; says whether the change is for something dearer."""
     with tenancy.organization(org_id):
-        row = _locked(org_id)
-        if row.status == SubscriptionStatus.INCOMPLETE:
-            raise Conflict("Its first payment is not made yet.", code="subscription_incomplete")
-        if interval == "month" and row.interval == "year":
-            raise Conflict(
-                "A year that is paid for ends first: cancel, and subscribe by month then.",
-                code="interval_change",
-            )
-        longer = interval is not None and interval != row.interval
-        new = subscriptions.price_of(plan, interval or row.interval, row.currency)
-        old = subscriptions.price_of(row.plan, row.interval, row.currency)
-        if longer or new > old:
+        row = locked(org_id)
+        if is_dearer(row, plan, interval):
             return row, True
         row.pending_plan = None if plan.pk == row.plan_id else plan
         subscriptions.save(row, now)
@@ -234,34 +254,34 @@ def _restored(row: Subscription, state: SubscriptionState) -> SubscriptionState:
     )
 
 
-def preview(
-    *, org_id: int, plan: Plan, now: datetime, interval: str | None = None
-) -> tuple[InvoiceState, bool]:
-    """The invoice that a change would make, and whether it would hold at once. Changes nothing."""
-    with tenancy.organization(org_id):
-        row = _locked(org_id)
-        new = subscriptions.price_of(plan, interval or row.interval, row.currency)
-        old = subscriptions.price_of(row.plan, row.interval, row.currency)
-    dearer = new > old or (interval is not None and interval != row.interval)
-    state = gateway.get_subscription(row.stripe_id or "")
-    price = stripe_price_of(price_row(plan, interval or row.interval, row.currency))
-    prorate = dearer and state.status != "trialing"
-    found = gateway.preview_change(subscription=state, price=price, prorate=prorate, at=now)
-    return found, dearer
+def _take_back(row: Subscription, state: SubscriptionState, price: str, now: datetime) -> None:
+    """A change that was declined has left nothing; the next try is another one to Stripe too."""
+    if state.price != price:
+        gateway.change_price(
+            subscription=state,
+            price=price,
+            prorate=False,
+            key=f"spoke-take-back-{row.pk}-{row.revision}",
+        )
+    with tenancy.organization(row.org_id):
+        # Stripe keeps the refusal for a day under its key, which is made of the revision.
+        subscriptions.save(locked(row.org_id), now)
 
 
 def cancel(*, org_id: int, immediately: bool, actor: Actor, now: datetime) -> Subscription:
-    """It ends with what is paid for, or now, with a credit for what is left unused.
+    """It ends with what is paid for, or now, with a credit for what is left unused of what was paid.
 
     One whose first payment is not made ends at once. Raises NotFound and ServiceUnavailable.
     """
     with held(lock_name(org_id), wait=False):
         with tenancy.organization(org_id):
-            row = _locked(org_id)
+            row = locked(org_id)
         incomplete = row.status == SubscriptionStatus.INCOMPLETE
         name = row.stripe_id or ""
         if immediately or incomplete:
-            state = gateway.cancel_now(subscription=name, prorate=not incomplete)
+            # Stripe would give back what is left of a period that was never paid for.
+            prorate = not incomplete and adjustments.owes_nothing(name)
+            state = gateway.cancel_now(subscription=name, prorate=prorate)
         else:
             state = gateway.set_cancel_at_period_end(subscription=name, cancel=True)
         return _apply(org_id, state, actor, now)
@@ -271,7 +291,7 @@ def reactivate(*, org_id: int, actor: Actor, now: datetime) -> Subscription:
     """A cancellation that has not come into force is taken back."""
     with held(lock_name(org_id), wait=False):
         with tenancy.organization(org_id):
-            row = _locked(org_id)
+            row = locked(org_id)
         state = gateway.set_cancel_at_period_end(subscription=row.stripe_id or "", cancel=False)
         return _apply(org_id, state, actor, now)
 
@@ -287,7 +307,9 @@ def refresh(*, subscription: str, customer: str, now: datetime) -> bool:
             rows = Subscription.objects.filter(org_id=org_id, stripe_id=subscription)
             before = rows.values_list("revision", flat=True).first()
             apply_subscription(org_id=org_id, state=state, now=now)
-            return before != rows.values_list("revision", flat=True).first()
+            changed = before != rows.values_list("revision", flat=True).first()
+        share_card(org_id=org_id, subscription=state)
+        return changed
 
 
 def end_of_closed(*, org_id: int, now: datetime) -> bool:
@@ -326,7 +348,8 @@ def _apply(org_id: int, state: SubscriptionState, actor: Actor, now: datetime) -
     return done
 
 
-def _locked(org_id: int) -> Subscription:
+def locked(org_id: int) -> Subscription:
+    """The subscription that Stripe collects, locked. Raises NotFound, and Conflict for one by hand."""
     lock_organization(org_id)
     row = subscriptions.live_subscription(org_id=org_id)
     if row is None:

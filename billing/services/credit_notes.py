@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Sum
 
 from billing.models import CreditNote, Invoice, InvoiceStatus, NoteKind, NoteSource, NoteStatus
 from billing.services.credits import grant_credit
@@ -115,13 +115,7 @@ def _write(invoice: Invoice, amount: int, now: datetime, **values: Any) -> Credi
             field="amount_cents",
             code="credit_exceeds_invoice",
         )
-    share = tax_share(
-        # A total that is rounded for cards may be a little more than what it is made of.
-        gross=max(invoice.subtotal_minor + invoice.tax_minor, invoice.total_minor),
-        tax=invoice.tax_minor,
-        before=invoice.credited_minor,
-        amount=amount,
-    )
+    share = _tax_of(invoice, amount)
     return CreditNote.objects.create(
         org_id=invoice.org_id,
         invoice=invoice,
@@ -130,6 +124,23 @@ def _write(invoice: Invoice, amount: int, now: datetime, **values: Any) -> Credi
         currency=invoice.currency,
         **(values | {"number": values["number"] or next_number(series(), now)}),
     )
+
+
+def _tax_of(invoice: Invoice, amount: int) -> int:
+    """The tax in an amount: with that of the notes that stand, the tax on all that they take off.
+
+    What a void note had is not lost to those after it, and not taken twice.
+    """
+    upto = tax_share(
+        # A total that is rounded for cards may be a little more than what it is made of.
+        gross=max(invoice.subtotal_minor + invoice.tax_minor, invoice.total_minor),
+        tax=invoice.tax_minor,
+        before=0,
+        amount=invoice.credited_minor + amount,
+    )
+    standing = CreditNote.objects.filter(invoice=invoice).exclude(status=NoteStatus.VOID)
+    given = standing.aggregate(tax=Sum("tax_minor"))["tax"] or 0
+    return min(max(upto - given, 0), amount)
 
 
 def copy_note(

@@ -1,15 +1,17 @@
 """Organizations as Stripe's customers, and the ways they pay, as rows of ours."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from billing.models import Collection, PaymentMethod, StripeCustomer, Subscription
-from billing.stripe import gateway
-from billing.stripe.translate import CardState, CustomerState
+from billing.stripe import adjustments, gateway
+from billing.stripe.translate import CardState, CustomerState, SubscriptionState
 from orgs.context import SYSTEM, Actor
 from orgs.models import Organization
 from orgs.services.audit import record_event
 from spoke.core import tenancy
-from spoke.core.errors import Conflict, NotFound
+from spoke.core.errors import Conflict, DomainError, NotFound, ServiceUnavailable
 
 STRIPE = Actor("system", None, "Stripe")
 
@@ -101,26 +103,33 @@ def apply_customer(*, org_id: int, state: CustomerState) -> bool:
 
 
 def add_payment_method(
-    *, org_id: int, payment_method: str, set_as_default: bool, wish: str, now: datetime
+    *,
+    org_id: int,
+    payment_method: str,
+    set_as_default: bool,
+    wish: str,
+    now: datetime,
+    field: str = "payment_method_id",
 ) -> PaymentMethod:
     """The payment method is the organization's; its first one is the default. No transaction.
 
     `wish` names what it is attached for: asked for again with the same one, because an answer was
     lost, it is the same payment method, also where Stripe makes one of a test token. Raises
-    PaymentDeclined and InvalidInput, and then nothing is changed.
+    PaymentDeclined and InvalidInput, of the input `field`, and then nothing is changed.
     """
     customer = ensure_customer(org_id=org_id, now=now)
     card = gateway.attach_payment_method(
         customer=customer,
         payment_method=payment_method,
         key=f"spoke-attach-{org_id}-{payment_method}-{wish}",
+        field=field,
     )
     with tenancy.organization(org_id):
         others = PaymentMethod.objects.filter(org_id=org_id).exclude(stripe_id=card.id)
         first = not others.exists()
     state = None
     if set_as_default or first:
-        state = gateway.set_default_payment_method(customer=customer, payment_method=card.id)
+        state = _pays_all(org_id, customer, card.id)
     with tenancy.organization(org_id):
         apply_card(org_id=org_id, state=card, now=now)
         if state is not None:
@@ -132,10 +141,66 @@ def make_default(*, org_id: int, payment_method: str) -> PaymentMethod:
     """Invoices are paid by it from now on. No transaction. Raises NotFound."""
     row = _known(org_id, payment_method)
     customer = customer_of(org_id) or ""
-    state = gateway.set_default_payment_method(customer=customer, payment_method=row.stripe_id)
+    state = _pays_all(org_id, customer, row.stripe_id)
     with tenancy.organization(org_id):
         apply_customer(org_id=org_id, state=state)
         return PaymentMethod.objects.get(pk=row.pk)
+
+
+@contextmanager
+def keeping_default(*, org_id: int) -> Iterator[None]:
+    """Where what is done within is refused, the default is what it was before: a card that was
+    declined does not pay for what goes on. No transaction.
+    """
+    before = _default(org_id)
+    try:
+        yield
+    except ServiceUnavailable:
+        # It is taken up again.
+        raise
+    except DomainError:
+        if before is not None and before != _default(org_id):
+            make_default(org_id=org_id, payment_method=before)
+        raise
+
+
+def _default(org_id: int) -> str | None:
+    with tenancy.organization(org_id):
+        rows = PaymentMethod.objects.filter(org_id=org_id, is_default=True)
+        return rows.values_list("stripe_id", flat=True).first()
+
+
+def _pays_all(org_id: int, customer: str, payment_method: str) -> CustomerState:
+    """It is the default, and of the subscription too, which may have had a card of its own."""
+    state = gateway.set_default_payment_method(customer=customer, payment_method=payment_method)
+    with tenancy.organization(org_id):
+        live = Subscription.objects.filter(org_id=org_id, collection=Collection.STRIPE)
+        running = live.filter(ended_at__isnull=True, stripe_id__isnull=False)
+        name = running.values_list("stripe_id", flat=True).first()
+    if name is not None:
+        subscription = gateway.get_subscription(name)
+        if subscription.payment_method and not subscription.ended_at:
+            adjustments.pay_by_default(name)
+    return state
+
+
+def share_card(*, org_id: int, subscription: SubscriptionState) -> bool:
+    """A card that only pays for the subscription, as Checkout leaves it, pays for overage too.
+
+    Whoever has a default keeps it. Says whether it is the default now. No transaction.
+    """
+    card = subscription.payment_method
+    with tenancy.organization(org_id):
+        known = PaymentMethod.objects.filter(org_id=org_id, is_default=True).exists()
+    if card is None or known or subscription.ended_at or subscription.status == "incomplete":
+        return False
+    state = gateway.get_customer(subscription.customer)
+    if state.deleted or state.default_payment_method:
+        return False
+    state = _pays_all(org_id, subscription.customer, card)
+    with tenancy.organization(org_id):
+        apply_customer(org_id=org_id, state=state)
+    return True
 
 
 def remove_payment_method(*, org_id: int, payment_method: str, now: datetime) -> None:

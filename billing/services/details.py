@@ -1,6 +1,7 @@
 """Whom invoices are made out to, and in whose name they are printed."""
 
 import hashlib
+import re
 from datetime import datetime
 from typing import Any
 
@@ -30,7 +31,8 @@ def change_details(
 ) -> BillingDetails:
     """Exactly the named fields have their new values; nothing changed leaves no trace. Audited.
 
-    Must run in a transaction. Raises InvalidInput for a tax id that is not of its kind and country.
+    Must run in a transaction. Raises InvalidInput for what is no country, whose tax nobody would find,
+    and for a tax id that is not of its kind and country.
     """
     details = lock_details(org_id=org_id, now=now)
     for name, value in changes.items():
@@ -41,6 +43,8 @@ def change_details(
         for name in changes
         if getattr(before, name) != getattr(details, name)
     }
+    if details.country and not re.fullmatch("[A-Z]{2}", details.country):
+        raise InvalidInput("Two capital letters of ISO 3166-1.", field="country")
     _check_tax_id(details)
     if not changed:
         return before

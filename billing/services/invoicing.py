@@ -35,7 +35,8 @@ PLACES = 24
 DUE = """
 SELECT DISTINCT p.org_id, p.start FROM quotas_usageperiod p
 JOIN quotas_planterm t ON t.org_id = p.org_id AND t.start < p."end"
-WHERE p."end" <= %(now)s AND p."end" > %(since)s
+WHERE p.org_id > %(after)s AND p.org_id <= COALESCE(%(upto)s, 9223372036854775807)
+  AND p."end" <= %(now)s AND p."end" > %(since)s
   AND (EXISTS (SELECT FROM quotas_planprice r WHERE r.plan_id = t.plan_id AND r.amount_minor > 0)
        OR EXISTS (SELECT FROM quotas_plancharge c WHERE c.plan_id = t.plan_id))
   AND NOT EXISTS (SELECT FROM quotas_planterm later WHERE later.org_id = t.org_id
@@ -47,7 +48,8 @@ ORDER BY 2, 1
 FINAL = """
 SELECT i.org_id, i.id FROM billing_invoice i
 JOIN quotas_usageperiod p ON p.org_id = i.org_id AND p.start = i.period_start
-WHERE i.status = 'draft' AND i.source = 'usage' AND NOT i.nothing_due
+WHERE i.org_id > %(after)s AND i.org_id <= COALESCE(%(upto)s, 9223372036854775807)
+  AND i.status = 'draft' AND i.source = 'usage' AND NOT i.nothing_due
   AND p.closed_at IS NOT NULL ORDER BY i.period_end, i.id
 """
 NEXT_NUMBER = """
@@ -56,20 +58,26 @@ ON CONFLICT (seller, year) DO UPDATE SET last = s.last + 1 RETURNING last
 """
 
 
-def due_for_draft(*, now: datetime) -> list[tuple[int, datetime]]:
-    """(organization, start) of the periods that ended and want an invoice."""
+def due_for_draft(
+    *, now: datetime, after: int = 0, upto: int | None = None
+) -> list[tuple[int, datetime]]:
+    """(organization, start) of the periods that ended and want an invoice.
+
+    Of the organizations whose ids are above `after`, up to and with `upto`; None: all that follow.
+    """
     with tenancy.all_organizations(reason="find periods to invoice"), connection.cursor() as cursor:
-        cursor.execute(DUE, {"now": now, "since": now - LOOK_BACK})
+        since = now - LOOK_BACK
+        cursor.execute(DUE, {"now": now, "since": since, "after": after, "upto": upto})
         return [(org_id, start) for org_id, start in cursor.fetchall()]
 
 
-def due_for_number() -> list[tuple[int, int]]:
-    """(organization, invoice) of the drafts whose period is closed."""
+def due_for_number(*, after: int = 0, upto: int | None = None) -> list[tuple[int, int]]:
+    """(organization, invoice) of the drafts whose period is closed, in due_for_draft's range."""
     with (
         tenancy.all_organizations(reason="find invoices to give out"),
         connection.cursor() as cursor,
     ):
-        cursor.execute(FINAL)
+        cursor.execute(FINAL, {"after": after, "upto": upto})
         return [(org_id, invoice_id) for org_id, invoice_id in cursor.fetchall()]
 
 
@@ -205,7 +213,9 @@ def generate_invoice(*, org_id: int, period_start: datetime | None, now: datetim
         raise NotFound("Nothing is to be paid for this period: no plan in it has a price.")
     closed = UsagePeriod.objects.for_org(org_id).filter(start=period_start, closed_at__isnull=False)
     if closed.exists():
-        return finalize_invoice(org_id=org_id, invoice_id=invoice.pk, now=now)
+        invoice = finalize_invoice(org_id=org_id, invoice_id=invoice.pk, now=now)
+    if invoice.nothing_due:
+        raise NotFound("Nothing is to be paid for this period beyond its base price.")
     return invoice
 
 

@@ -6,7 +6,7 @@ from billing.services import subscriptions
 from billing.services.by_card import Wish, price_row
 from billing.services.customers import ensure_customer
 from billing.services.stripe_details import push_details, stripe_rates
-from billing.stripe import gateway
+from billing.stripe import adjustments, gateway
 from billing.stripe.catalogue import stripe_price_of
 from spoke.core import tenancy
 
@@ -28,13 +28,15 @@ def open_checkout(
 ) -> tuple[str, str]:
     """(id, address) of the page where the organization subscribes; its webhook makes our row.
 
-    Raises Conflict where a subscription is live, and InvalidInput for a plan without such a price.
+    Pages that were opened before are closed: two that are paid would be two subscriptions. Raises
+    Conflict where a subscription is live, and InvalidInput for a plan without such a price.
     """
     with tenancy.organization(org_id):
         subscriptions.check_start(
             org_id=org_id, plan=wish.plan, interval=wish.interval, currency=wish.currency
         )
     customer = ensure_customer(org_id=org_id, now=now)
+    adjustments.close_checkouts(customer)
     push_details(org_id=org_id, now=now)
     return gateway.create_checkout(
         customer=customer,

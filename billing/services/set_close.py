@@ -5,7 +5,7 @@ against each other on random data. What does not fit a set (see `set_close_sql.P
 A batch is one transaction: killed anywhere it has written nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -33,67 +33,71 @@ logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Batch:
-    """How many invoices a batch wrote, and the organization after which the next one begins, if any."""
+class Window:
+    """The organizations whose ids are above `after`, up to and with `upto`; None: all that follow."""
 
-    written: int
-    last: int | None
-
-
-def draft_batch(*, now: datetime, most: int, after: int = 0) -> Batch:
-    """Of the next `most` organizations each has a draft of an ended period that is not closed yet."""
-    return _write(now=now, most=most, after=after, final=False)
+    after: int
+    upto: int | None
 
 
-def finalize_batch(*, now: datetime, most: int, after: int = 0) -> Batch:
-    """Of the next `most` organizations each has the invoice of a closed period given out.
+def window_after(after: int, *, now: datetime, most: int) -> Window:
+    """The next `most` organizations in which a period ended lately, and all between them."""
+    scope = tenancy.all_organizations(reason="find the periods of a batch")
+    with scope, connection.cursor() as cursor:
+        since = now - LOOK_BACK
+        cursor.execute(sql.WINDOW, {"now": now, "since": since, "most": most, "after": after})
+        found, last = cursor.fetchone()
+    return Window(after, last if found == most else None)
 
-    Or it is known to cost nothing. Numbers follow each other without a gap: whoever takes some holds
-    the sequence until the batch is committed.
+
+def windows(*, now: datetime, most: int) -> Iterator[Window]:
+    """All of them, one after another."""
+    window = window_after(0, now=now, most=most)
+    yield window
+    while window.upto is not None:
+        window = window_after(window.upto, now=now, most=most)
+        yield window
+
+
+def draft_window(window: Window, *, now: datetime) -> int:
+    """Each organization has a draft of an ended period that is not closed yet.
+
+    Of several such periods it is the earliest. Returns how many were drafted. Windows can be written
+    side by side.
     """
-    return _write(now=now, most=most, after=after, final=True)
+    return _write(window, now=now, final=False)
 
 
-def draft_invoices(*, now: datetime, most: int) -> int:
-    """The first batch that has something to draft is written; returns how many it has."""
-    return _first(draft_batch, now, most)
+def finalize_window(window: Window, *, now: datetime) -> int:
+    """Each organization has the invoice of a closed period given out, or it is known to cost nothing.
+
+    Of several such periods it is the earliest. Returns how many were written. Windows can be written
+    side by side: numbers follow each other without a gap, since whoever takes some holds the sequence
+    until the batch is committed.
+    """
+    return _write(window, now=now, final=True)
 
 
-def finalize_invoices(*, now: datetime, most: int) -> int:
-    """The first batch that has something to give out is written; returns how many it has."""
-    return _first(finalize_batch, now, most)
-
-
-def _first(write: Callable[..., Batch], now: datetime, most: int) -> int:
-    batch = write(now=now, most=most)
-    while not batch.written and batch.last is not None:
-        batch = write(now=now, most=most, after=batch.last)
-    return batch.written
-
-
-def _write(*, now: datetime, most: int, after: int, final: bool) -> Batch:
+def _write(window: Window, *, now: datetime, final: bool) -> int:
     scope = tenancy.all_organizations(reason="write the invoices of a batch of periods")
     with scope, transaction.atomic(), connection.cursor() as cursor:
         values: dict[str, Any] = {
             "now": now,
             "since": now - LOOK_BACK,
-            "most": most,
-            "after": after,
+            "after": window.after,
+            "upto": window.upto,
         }
-        cursor.execute(sql.WINDOW, values)
-        window = [org_id for (org_id,) in cursor.fetchall()]
-        last = window[-1] if len(window) == most else None
-        if not window or not _stage(cursor, values | {"orgs": window}, final=final):
-            return Batch(0, last)
+        if not _stage(cursor, values, final=final):
+            return 0
         _rate(cursor, now)
-        return Batch(_keep(cursor, now=now, final=final), last)
+        return _keep(cursor, now=now, final=final)
 
 
 def _stage(cursor: Any, values: dict[str, Any], *, final: bool) -> bool:
     """Locks the organizations, and looks again at what is due of them; says whether anything is."""
-    plain = sql.PLAIN.format(due=sql.FINAL if final else sql.ENDED, orgs="p.org_id = ANY(%(orgs)s)")
+    due = sql.FINAL if final else sql.ENDED
     values |= {"default_currency": DEFAULT_CURRENCY, "rounded": list(ROUNDED_FOR_CARDS)}
-    cursor.execute(sql.CANDIDATES.format(plain=plain), values)
+    cursor.execute(sql.CANDIDATES.format(plain=sql.PLAIN.format(due=due, orgs=sql.WITHIN)), values)
     values["orgs"] = sorted(org_id for (org_id,) in cursor.fetchall())
     if not values["orgs"]:
         return False
@@ -102,7 +106,7 @@ def _stage(cursor: Any, values: dict[str, Any], *, final: bool) -> bool:
     values["orgs"] = [org_id for (org_id,) in cursor.fetchall()]
     # The commit drops them too, but a caller's transaction may hold more than one batch.
     cursor.execute(sql.DROP)
-    cursor.execute(sql.BATCH.format(plain=plain), values)
+    cursor.execute(sql.BATCH.format(plain=sql.PLAIN.format(due=due, orgs=sql.LOCKED)), values)
     found = bool(cursor.rowcount)
     cursor.execute("ANALYZE close_batch (org_id, plan_id, currency)")
     return found

@@ -64,10 +64,14 @@ WHERE p."end" <= %(now)s AND p."end" > %(since)s AND {due} AND {orgs}
 """
 ENDED = "i.id IS NULL AND p.closed_at IS NULL"
 FINAL = "p.closed_at IS NOT NULL AND (i.id IS NULL OR i.status = 'draft' AND NOT i.nothing_due)"
+WITHIN = "p.org_id > %(after)s AND p.org_id <= COALESCE(%(upto)s, 9223372036854775807)"
+LOCKED = "p.org_id = ANY(%(orgs)s)"
 # The next organizations in which a period ended lately: a batch costs the same however many there are.
 WINDOW = """
-SELECT DISTINCT org_id FROM quotas_usageperiod
-WHERE org_id > %(after)s AND "end" <= %(now)s AND "end" > %(since)s ORDER BY org_id LIMIT %(most)s
+SELECT count(*), max(org_id) FROM (
+    SELECT DISTINCT org_id FROM quotas_usageperiod
+    WHERE org_id > %(after)s AND "end" <= %(now)s AND "end" > %(since)s ORDER BY org_id LIMIT %(most)s
+) AS found
 """
 CANDIDATES = "SELECT DISTINCT org_id FROM ({plain}) AS found"
 LOCK = """
@@ -125,7 +129,7 @@ WITH used AS (
     {STOOD.format(at="b.start", name="earlier")}
     WHERE NOT b.trialing AND NOT (c.resource <> 'api_requests' AND EXISTS (
         SELECT FROM quotas_limitoverride o WHERE o.org_id = b.org_id AND o.resource = c.resource
-        AND (o.expires_at IS NULL OR o.expires_at > %(now)s)))
+        AND (o.expires_at IS NULL OR o.expires_at >= b."end")))
 ), billed AS (
     SELECT *, GREATEST(units - included, 0) AS q FROM used
 ), rated AS (

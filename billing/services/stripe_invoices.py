@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import structlog
 from django.db import connection
 
 from billing.models import Invoice, InvoiceLine, InvoiceSource, InvoiceStatus, LineKind
@@ -20,16 +21,20 @@ from spoke.core import tenancy
 from spoke.core.locks import held
 from spoke.core.money import exponent_of, quantized
 
+logger = structlog.get_logger(__name__)
 SETTLED = (InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)
 
-# Open or settled by hand since Stripe was told, of organizations whose subscription Stripe collects.
+# Ours that are open, of periods whose subscription Stripe collects; and all that Stripe has, its own
+# too, that were settled here since it was told.
 TO_PUSH = """
 SELECT i.org_id, i.id FROM billing_invoice i
-WHERE i.source = 'usage' AND i.number IS NOT NULL
-  AND (i.status = 'open' AND i.pushed_at IS NULL
-       OR i.stripe_id IS NOT NULL AND i.settled_at > i.pushed_at)
-  AND (SELECT s.collection FROM billing_subscription s WHERE s.org_id = i.org_id
-       AND s.status <> 'incomplete' ORDER BY s.started_at DESC, s.id DESC LIMIT 1) = 'stripe'
+WHERE i.number IS NOT NULL
+  AND (i.source = 'usage' AND i.status = 'open' AND i.pushed_at IS NULL
+       AND (SELECT s.collection FROM billing_subscription s WHERE s.org_id = i.org_id
+            AND s.status <> 'incomplete' AND s.started_at < i.period_end
+            ORDER BY s.started_at DESC, s.id DESC LIMIT 1) = 'stripe'
+       OR i.stripe_id IS NOT NULL AND i.settled_by <> %(stripe)s
+       AND i.settled_at > COALESCE(i.pushed_at, '-infinity'))
 ORDER BY i.id
 """
 
@@ -43,7 +48,7 @@ def due_for_push() -> list[tuple[int, int]]:
     """(organization, invoice) of those that Stripe has yet to be told of."""
     reason = "find invoices for Stripe to collect"
     with tenancy.all_organizations(reason=reason), connection.cursor() as cursor:
-        cursor.execute(TO_PUSH)
+        cursor.execute(TO_PUSH, {"stripe": STRIPE.label})
         return [(org_id, invoice_id) for org_id, invoice_id in cursor.fetchall()]
 
 
@@ -65,12 +70,13 @@ def push_invoice(*, org_id: int, invoice_id: int, now: datetime) -> str | None:
         state = _found_or_made(invoice, customer)
         with tenancy.organization(org_id):
             Invoice.objects.filter(pk=invoice_id).update(stripe_id=state.id)
-        if state.status == "draft":
+        if state.status == "draft" and invoice.source == InvoiceSource.USAGE:
             _add_lines(customer, state, lines, invoice.currency)
             state = gateway.finalize_invoice(state.id)
         if push_reductions(org_id=org_id, invoice_id=invoice_id, now=now):
             state = gateway.get_invoice(state.id)
-        if state.status == "open":
+        given_up = state.status == "uncollectible"
+        if state.status == "open" or (given_up and invoice.status in SETTLED[:2]):
             state = _settled_there(invoice, state)
         with tenancy.organization(org_id):
             # Together: who dies before has not told Stripe yet, and does it again.
@@ -157,6 +163,9 @@ def apply_invoice(*, org_id: int, state: InvoiceState, now: datetime) -> bool:
 def _settle(row: Invoice, state: InvoiceState, now: datetime) -> bool:
     """What is settled here stays as it is; Stripe is told by `push_invoice`."""
     status = InvoiceStatus(state.status)
+    if row.status == InvoiceStatus.VOID and status == InvoiceStatus.PAID:
+        # Somebody paid before Stripe was told: only staff can give it back.
+        logger.error("stripe.void_invoice_paid", invoice=row.number, org_id=row.org_id)
     if status == row.status or status not in SETTLED or row.status in SETTLED[:2]:
         return False
     settle_invoice(

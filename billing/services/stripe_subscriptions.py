@@ -143,6 +143,9 @@ def _grant(
         restart_period(org_id=row.org_id, anchor=row.anchor, now=now)
         assign_plan(org_id=row.org_id, plan=plan, actor=actor, now=now)
         return
+    if price is not None and plan.pk == row.plan_id:
+        # Stripe will bill the plan in force: what was to take its place was never asked for there.
+        row.pending_plan = None
     waits = row.pending_plan_id == plan.pk and not turned
     if plan.pk != row.plan_id and not waits:
         row.plan, row.pending_plan = plan, None

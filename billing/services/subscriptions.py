@@ -10,7 +10,7 @@ from django.db.models import F, Q
 
 from billing.models import Collection, Subscription, SubscriptionStatus
 from orgs.context import SYSTEM, Actor
-from orgs.models import OrganizationStatus
+from orgs.models import Organization, OrganizationStatus
 from orgs.services.audit import record_event
 from orgs.services.organizations import lock_organization
 from quotas.models import Plan, PlanPrice
@@ -43,7 +43,8 @@ def start_subscription(
     """The organization has the plan from now on, and its months or years are counted from here.
 
     With a trial they are counted from its end, and nothing before is billed. Must run in a transaction.
-    Raises Conflict where a subscription is live, and InvalidInput for a plan without such a price.
+    Raises Conflict where a subscription is live or the organization closed, and InvalidInput for a plan
+    without such a price.
     """
     lock_organization(org_id)
     check_start(org_id=org_id, plan=plan, interval=interval, currency=currency)
@@ -71,6 +72,8 @@ def start_subscription(
 
 def check_start(*, org_id: int, plan: Plan, interval: str, currency: str) -> None:
     """Raises what starting such a subscription now would."""
+    if Organization.objects.filter(pk=org_id, status=OrganizationStatus.CLOSED).exists():
+        raise Conflict("The organization is closed.", code="organization_closed")
     if live_subscription(org_id=org_id) is not None:
         raise Conflict("There is a subscription already: change it.", code="subscription_exists")
     price_of(plan, interval, currency)

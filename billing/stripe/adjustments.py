@@ -1,4 +1,4 @@
-"""Calls to Stripe about credit notes, refunds and taxes, under the rules of `gateway`."""
+"""Calls to Stripe about credit notes, refunds, taxes, and what pays, under the rules of `gateway`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,6 +81,13 @@ def corrected_invoices(customer: str, *, since: datetime) -> set[str]:
     return found | {name for charge in refunded if (name := invoice_of_charge(charge))}
 
 
+def owes_nothing(subscription: str) -> bool:
+    """Whether all that was billed for a subscription is paid, or void."""
+    with translated():
+        found = api().invoices.list({"subscription": subscription, "limit": 100})
+        return all(row.status in ("paid", "void") for row in found.auto_paging_iter())
+
+
 def create_credit_note(
     *, invoice: str, our_id: int, amount_minor: int, split: Split, memo: str
 ) -> NoteState:
@@ -102,7 +109,7 @@ def create_credit_note(
         return translate.note(api().credit_notes.create(params, {"idempotency_key": key}))
 
 
-# --- taxes -------------------------------------------------------------------------------------
+# --- taxes, and what pays ------------------------------------------------------------------------
 
 
 def stripe_rate_of(rate: TaxRate) -> str:
@@ -157,3 +164,17 @@ def set_subscription_tax(*, subscription: str, tax_rates: Iterable[str] | None) 
     params["default_tax_rates"] = list(tax_rates or ()) or ""
     with translated():
         api().subscriptions.update(subscription, params)
+
+
+def pay_by_default(subscription: str) -> None:
+    """The customer's default pays for it, and no card of its own. Again it changes nothing."""
+    with translated():
+        api().subscriptions.update(subscription, {"default_payment_method": ""})
+
+
+def close_checkouts(customer: str) -> None:
+    """No page of Checkout that was opened before can be paid any more. Again it changes nothing."""
+    with translated():
+        wanted = {"customer": customer, "status": "open", "limit": 100}
+        for row in list(api().checkout.sessions.list(wanted).auto_paging_iter()):
+            api().checkout.sessions.expire(row.id)

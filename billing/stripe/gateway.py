@@ -55,9 +55,9 @@ def set_default_payment_method(*, customer: str, payment_method: str) -> Custome
         return translate.customer(api().customers.update(customer, {"invoice_settings": settings}))
 
 
-def attach_payment_method(*, customer: str, payment_method: str, key: str) -> CardState:
+def attach_payment_method(*, customer: str, payment_method: str, key: str, field: str) -> CardState:
     """The payment method, or what a test token was made into, belongs to the customer."""
-    with translated(field="payment_method_id"):
+    with translated(field=field):
         return translate.card(
             api().payment_methods.attach(payment_method, {"customer": customer}, _key(key))
         )
@@ -100,11 +100,10 @@ def create_subscription(
     org_id: int,
     our_id: int,
     trial_days: int,
-    payment_method: str | None,
     tax_rates: list[str] | None,
     key: str,
 ) -> tuple[SubscriptionState, PaymentStep]:
-    """A subscription; where its first payment did not go through it is incomplete.
+    """A subscription that the customer's default pays; unpaid it is incomplete.
 
     `tax_rates` are Stripe's; None: Stripe Tax reckons.
     """
@@ -118,8 +117,6 @@ def create_subscription(
     }
     if trial_days:
         params["trial_period_days"] = trial_days
-    if payment_method:
-        params["default_payment_method"] = payment_method
     with translated():
         made = api().subscriptions.create(params, _key(key))
     return translate.subscription(made), translate.payment_step(made)
@@ -177,11 +174,10 @@ def preview_change(
     if prorate:
         details["proration_date"] = int(at.timestamp())
     with translated():
-        return translate.invoice(
-            api().invoices.create_preview(
-                {"subscription": subscription.id, "subscription_details": details}
-            )
+        found = api().invoices.create_preview(
+            {"subscription": subscription.id, "subscription_details": details}
         )
+        return _with_named_taxes(translate.invoice(found))
 
 
 def set_cancel_at_period_end(*, subscription: str, cancel: bool) -> SubscriptionState:
@@ -211,13 +207,17 @@ def get_invoice(invoice: str) -> InvoiceState:
         found = translate.invoice(api().invoices.retrieve(invoice))
         lines = api().invoices.line_items.list(invoice, {"limit": 100})
         every = [translate.line(row) for row in lines.auto_paging_iter()]
-        titles = {
-            tax.rate: translate.rate_title(api().tax_rates.retrieve(tax.rate))
-            for tax in found.taxes
-            if tax.rate
-        }
+        return replace(_with_named_taxes(found), lines=every)
+
+
+def _with_named_taxes(found: InvoiceState) -> InvoiceState:
+    titles = {
+        tax.rate: translate.rate_title(api().tax_rates.retrieve(tax.rate))
+        for tax in found.taxes
+        if tax.rate
+    }
     named = [replace(tax, description=titles.get(tax.rate or "", "Tax")) for tax in found.taxes]
-    return replace(found, lines=every, taxes=named)
+    return replace(found, taxes=named)
 
 
 def invoices_of(customer: str, *, since: datetime) -> list[InvoiceState]:

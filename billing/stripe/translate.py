@@ -26,6 +26,8 @@ class SubscriptionState:
     metadata: dict[str, str]
     # Stripe's tax rates; None: Stripe Tax reckons.
     tax_rates: list[str] | None = None
+    # Its own, which pays before the customer's default.
+    payment_method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ def subscription(found: Any) -> SubscriptionState:
         tax_rates=None
         if (data.get("automatic_tax") or {}).get("enabled")
         else [id_of(rate) or "" for rate in data.get("default_tax_rates") or []],
+        payment_method=id_of(data.get("default_payment_method")),
     )
 
 

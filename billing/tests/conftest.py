@@ -12,6 +12,7 @@ from billing.services import invoicing, subscriptions
 from orgs.context import SYSTEM
 from quotas.models import Plan, UsagePeriod
 from quotas.services import usage
+from quotas.services.periods import current_period
 from spoke.core import tenancy
 
 # Half past nine on 5 March 2026.
@@ -63,9 +64,7 @@ def work_through(org_id: int, now: datetime) -> None:
             pass
         period = None
         while period is None or period.end <= now:
-            period = invoicing.current_period(
-                org_id=org_id, now=period.end if period else _first(org_id)
-            )
+            period = current_period(org_id=org_id, now=period.end if period else _first(org_id))
         for start in _starts(org_id, now):
             invoicing.draft_invoice(org_id=org_id, period_start=start, now=now)
         for row in UsagePeriod.objects.filter(org_id=org_id, closed_at=None).order_by("start"):

@@ -9,7 +9,9 @@ from django.utils import timezone
 from billing.models import Invoice, Subscription
 from billing.tests.conftest import plan, work_through
 from conftest import door
-from orgs.models import AuditEvent
+from orgs.context import SYSTEM
+from orgs.models import AuditEvent, Organization
+from orgs.services.organizations import close_organization
 
 SUBSCRIPTIONS, INVOICES = "/admin/billing/subscription/", "/admin/billing/invoice/"
 
@@ -67,7 +69,20 @@ def test_a_subscription_is_added_changed_and_ended(staff, org_id):
     with door():
         ended = Subscription.objects.get()
     assert (ended.status, ended.cancel_at_period_end) == ("canceled", False)
-    assert b"There is no subscription" in act(staff, SUBSCRIPTIONS, "cancel_now", row).content
+    assert b"It has ended" in act(staff, SUBSCRIPTIONS, "cancel_now", row).content
+
+
+def test_what_is_done_to_an_ended_subscription_leaves_the_one_after_it(staff, org_id):
+    add(staff, org_id)
+    with door():
+        ended = Subscription.objects.get()
+    act(staff, SUBSCRIPTIONS, "cancel_now", ended)
+    assert add(staff, org_id, "enterprise").status_code == 302
+    for action in ("cancel_at_end", "cancel_now", "reactivate"):
+        assert b"It has ended" in act(staff, SUBSCRIPTIONS, action, ended).content
+    with door():
+        row = Subscription.objects.latest("pk")
+    assert (row.status, row.cancel_at_period_end, row.plan.code) == ("active", False, "enterprise")
 
 
 def test_an_invoice_is_settled_once(staff, subscribe, org_id):
@@ -93,3 +108,12 @@ def test_an_invoice_is_settled_once(staff, subscribe, org_id):
         paid = Invoice.objects.get(pk=row.pk)
     assert paid.status == "paid"
     assert "staff" in paid.settled_by
+
+
+def test_nobody_subscribes_who_has_closed(staff, org_id):
+    with door():
+        org = Organization.objects.get(pk=org_id)
+        close_organization(org=org, actor=SYSTEM, now=timezone.now())
+    assert b"The organization is closed" in add(staff, org_id).content
+    with door():
+        assert not Subscription.objects.exists()

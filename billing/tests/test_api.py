@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing.models import Invoice
+from billing.models import Invoice, Subscription
 from billing.tests.conftest import START, at, work_through
 from quotas.resources import Resource
 from quotas.services.reservations import reserve
@@ -141,3 +141,18 @@ def test_the_subscription_is_read(api, subscribe, org_id, clock):
         "currency": "eur",
     }
     assert body["current_period_end"] == "2027-03-05T09:30:00Z"
+
+
+def test_nothing_is_made_of_a_period_that_costs_nothing_beyond_stripes_invoice(
+    api, subscribe, org_id, clock
+):
+    """The answer would be an invoice that nobody finds again."""
+    clock(START)
+    row = subscribe("pro")
+    with tenancy.organization(org_id):
+        Subscription.objects.filter(pk=row.pk).update(collection="stripe", stripe_id="sub_1")
+    work_through(org_id, AFTER)
+    clock(AFTER)
+    for _ in range(2):
+        answer = api("staff").post("/orgs/acme/invoices/generate", {})
+        assert answer.status_code == 404, answer.content

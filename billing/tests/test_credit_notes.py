@@ -255,3 +255,26 @@ def test_who_may_grant_credits(api, org_id):
     assert len(api("admin").get("/orgs/acme/credits").json()["results"]) == 1
     assert api("viewer").get("/orgs/acme/credits").status_code == 403
     assert api("outsider").get("/orgs/acme/credits").status_code == 404
+
+
+def test_notes_after_a_void_one_have_all_of_its_tax(org_id, subscribe):
+    """Notes that take off the whole invoice take off its whole tax, whatever was void in between."""
+    taxed(org_id)
+    subscribe("pro")
+    work_through(org_id, AFTER)
+    with tenancy.organization(org_id):
+        invoice = Invoice.objects.get()
+    assert (invoice.total_minor, invoice.tax_minor) == (5_831, 931)
+    invoice = settled(org_id, invoice, InvoiceStatus.PAID)
+    first = issue(org_id, invoice, "refund", 3)
+    issue(org_id, invoice, "refund", 3)
+    with tenancy.organization(org_id):
+        void_note(org_id=org_id, note_id=first.pk, actor=STAFF, now=AFTER)
+    for amount in (3, 3, None):
+        issue(org_id, invoice, "refund", amount)
+    with tenancy.organization(org_id):
+        standing = CreditNote.objects.exclude(status="void").values_list(
+            "tax_minor", "amount_minor"
+        )
+        taxes, amounts = zip(*standing, strict=True)
+    assert (sum(amounts), sum(taxes)) == (5_831, 931)

@@ -249,6 +249,11 @@ def test_staff_keep_all_of_it_in_the_admin(staff, org_id, subscribe):  # noqa: F
     change = f"/admin/billing/billingdetails/{row.pk}/change/"
     wrong = staff.post(change, told | {"tax_id": "DE1"})
     assert b"This is no eu_vat" in wrong.content
+    # Of another spelling no rate of tax would be found.
+    small = staff.post(change, told | {"country": "de", "tax_id": "", "tax_id_type": ""})
+    assert b"Two capital letters" in small.content
+    with door():
+        assert BillingDetails.objects.get().country == "DE"
     assert staff.post(change, told | {"city": "Bonn"}).status_code == 302
     with door():
         assert BillingDetails.objects.get().city == "Bonn"

@@ -17,6 +17,7 @@ from orgs.services.organizations import purge_organization
 from quotas.models import UsagePeriod
 from quotas.resources import Resource
 from quotas.services import usage
+from quotas.services.periods import current_period
 from quotas.services.plans import assign_plan
 from quotas.services.reservations import reserve
 from quotas.tests.threads import at_once
@@ -76,7 +77,7 @@ def test_a_period_that_is_not_over_has_none(org_id, subscribe):
 
 def test_the_free_plan_costs_nothing(org_id):
     with tenancy.organization(org_id):
-        invoicing.current_period(org_id=org_id, now=START)
+        current_period(org_id=org_id, now=START)
     assert draft(org_id, start=at(3, 1, 0, 0)) is None
     assert bills(org_id) == []
 
@@ -248,7 +249,7 @@ def test_many_at_once_make_one_invoice_and_one_number(committed_cast):
                 actor=SYSTEM,
                 now=START,
             )
-            invoicing.current_period(org_id=org_id, now=END)
+            current_period(org_id=org_id, now=END)
         close_first_period(org_id)
 
     def work(number: int) -> str | None:

@@ -13,7 +13,7 @@ from orgs.services.organizations import close_organization
 from quotas.models import UsagePeriod
 from quotas.resources import Resource
 from quotas.services import usage
-from quotas.services.limits import effective_limit
+from quotas.services.limits import effective_limit, set_overrides
 from quotas.services.reservations import reserve
 from spoke.core import tenancy
 from spoke.core.errors import Conflict, InvalidInput, NotFound
@@ -289,3 +289,20 @@ def test_each_step_is_in_the_audit_log(org_id, subscribe):
         "subscription.ended",
         "invoice.finalized",
     ]
+
+
+@pytest.mark.parametrize(("until", "total"), [(at(4, 5), 4_900), (at(4, 4), 4_900 + 1_170)])
+def test_an_override_that_ends_with_the_period_held_in_it(org_id, subscribe, until, total):
+    """The period is rated an hour after both are over; what was allowed then is not billed now."""
+    subscribe("pro")
+    use(org_id, Resource.COMPILE_JOBS, 1_234, at(3, 20))
+    with tenancy.organization(org_id):
+        set_overrides(
+            org_id=org_id,
+            actor=SYSTEM,
+            now=at(3, 21),
+            limits={Resource.COMPILE_JOBS: 2_000},
+            expires_at=until,
+        )
+    work_through(org_id, at(4, 5, 11))
+    assert bills(org_id) == [("2026-03-05", total, "open")]

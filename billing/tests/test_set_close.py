@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from django.db import transaction
 
+from billing import tasks
 from billing.models import (
     BillingDetails,
     Collection,
@@ -20,7 +21,7 @@ from billing.models import (
 from billing.services import invoicing, set_close, subscriptions
 from conftest import door
 from orgs.context import SYSTEM
-from orgs.models import AuditEvent
+from orgs.models import AuditEvent, Organization
 from quotas.charges import ChargeDefinition
 from quotas.models import LimitOverride, UsagePeriod
 from quotas.rating import Tier
@@ -141,7 +142,7 @@ def adorn(org_id: int, chance: random.Random) -> None:
             org_id=org_id,
             resource=chance.choice(list(Resource)),
             limit=10**9,
-            expires_at=chance.choice((None, START + 10 * DAY)),
+            expires_at=chance.choice((None, START + 10 * DAY, START + 38 * DAY)),
             created_at=START,
         )
     if chance.random() < 0.6:
@@ -154,14 +155,18 @@ def adorn(org_id: int, chance: random.Random) -> None:
             **chance.choice(({}, {"tax_id_type": "eu_vat", "tax_id": "DE123456789"})),
         )
     if chance.random() < 0.15:
-        Credit.objects.create(
-            org_id=org_id,
-            currency=chance.choice(CURRENCIES),
-            amount_minor=500,
-            remaining_minor=chance.choice((0, 500)),
-            reason="Sorry",
-            created_at=START,
-        )
+        have_credit(org_id, chance.choice(CURRENCIES), chance.choice((0, 500)))
+
+
+def have_credit(org_id: int, currency: str, left: int) -> None:
+    Credit.objects.create(
+        org_id=org_id,
+        currency=currency,
+        amount_minor=500,
+        remaining_minor=left,
+        reason="Sorry",
+        created_at=START,
+    )
 
 
 @pytest.fixture
@@ -214,11 +219,21 @@ def readable(now: datetime) -> None:
             invoicing.finalize_invoice(org_id=org_id, invoice_id=invoice_id, now=now)
 
 
+def drafted(now: datetime, most: int = 100) -> int:
+    """What windows of so many organizations draft."""
+    return sum(set_close.draft_window(w, now=now) for w in set_close.windows(now=now, most=most))
+
+
+def finalized(now: datetime, most: int = 100) -> int:
+    """What windows of so many organizations give out."""
+    return sum(set_close.finalize_window(w, now=now) for w in set_close.windows(now=now, most=most))
+
+
 def by_set(now: datetime, most: int = 7) -> int:
     """The same by batches; the readable rules do the rest. Returns how many the batches wrote."""
     done = 0
-    for write in (set_close.draft_invoices, set_close.finalize_invoices):
-        while count := write(now=now, most=most):
+    for write in (drafted, finalized):
+        while count := write(now, most):
             done += count
     readable(now)
     return done
@@ -269,18 +284,18 @@ def test_drafts_come_first_and_are_rated_anew(org_id, subscribe):
     subscribe("pro")
     period = UsagePeriod.objects.latest("start")
     end, closed = period.end, period.end + timedelta(hours=1)
-    assert set_close.draft_invoices(now=end - timedelta(microseconds=1), most=10) == 0
-    assert set_close.draft_invoices(now=end, most=10) == 1
-    assert set_close.draft_invoices(now=end, most=10) == 0
+    assert drafted(end - timedelta(microseconds=1)) == 0
+    assert drafted(end) == 1
+    assert drafted(end) == 0
     draft = Invoice.objects.get()
     assert (draft.status, draft.total_minor, draft.number) == ("draft", 4_900, None)
     usage.record_meter(
         org_id=org_id, resource=Resource.COMPILE_JOBS, amount=1_001, at=end - DAY, now=end
     )
-    assert set_close.finalize_invoices(now=closed, most=10) == 0
+    assert finalized(closed) == 0
     close_periods(now=closed, most=10)
-    assert set_close.finalize_invoices(now=closed, most=10) == 1
-    assert set_close.finalize_invoices(now=closed, most=10) == 0
+    assert finalized(closed) == 1
+    assert finalized(closed) == 0
     invoice = Invoice.objects.get()
     assert (invoice.pk, invoice.status, invoice.total_minor) == (draft.pk, "open", 4_905)
     assert (invoice.number, invoice.created_at) == ("SPK-2026-000001", end)
@@ -292,11 +307,13 @@ def test_free_organizations_are_not_looked_at(org_id):
         current_period(org_id=org_id, now=START)
     now = START + 32 * DAY
     close_periods(now=now, most=10)
-    assert set_close.finalize_invoices(now=now, most=10) == 0
+    assert finalized(now) == 0
     assert not Invoice.objects.exists()
 
 
-def test_batches_at_once_write_each_invoice_once(committed_cast, plans):
+@pytest.fixture
+def closed(committed_cast, plans) -> datetime:
+    """The periods of 24 organizations are over and closed; returns when."""
     with door():
         plan = some_plan(0, random.Random(1))
         for number in range(24):
@@ -306,17 +323,56 @@ def test_batches_at_once_write_each_invoice_once(committed_cast, plans):
             reserve(org_id=org.pk, resource=Resource.STORAGE, amount=2**31, now=START)
     now = START + 32 * DAY
     close_periods(now=now, most=100)
+    return now
+
+
+def has_each_once(now: datetime) -> bool:
+    with door():
+        assert Invoice.objects.values("org_id").distinct().count() == 24
+        return numbers() == [f"SPK-{now.year}-{n:06}" for n in range(1, 25)]
+
+
+def test_walks_at_once_write_each_invoice_once(closed):
+    now = closed
 
     def work(_: int) -> int:
         done = 0
-        while count := set_close.finalize_invoices(now=now, most=5):
+        while count := finalized(now, 5):
             done += count
         return done
 
     done, errors = at_once(4, work)
     assert errors == []
     # Whoever found only what others held stopped early.
-    assert sum(done) + set_close.finalize_invoices(now=now, most=100) == 24
+    assert sum(done) + finalized(now) == 24
+    assert has_each_once(now)
+
+
+def test_windows_side_by_side_leave_nothing(closed):
+    found = list(set_close.windows(now=closed, most=5))
+    done, errors = at_once(len(found), lambda n: set_close.finalize_window(found[n], now=closed))
+    assert (sorted(done), errors) == ([4, 5, 5, 5, 5], [])
+    assert has_each_once(closed)
+
+
+def test_each_task_starts_the_next_and_sees_to_what_its_batch_left(
+    closed, monkeypatch, time_machine
+):
+    by_batch: list[int] = []
+
+    def counted(window: set_close.Window, *, now: datetime) -> int:
+        by_batch.append(finalize_window(window, now=now))
+        return by_batch[-1]
+
     with door():
-        assert Invoice.objects.values("org_id").distinct().count() == 24
-        assert numbers() == [f"SPK-{now.year}-{n:06}" for n in range(1, 25)]
+        for org in Organization.objects.filter(name__in=("org-3", "org-23")):
+            have_credit(org.pk, "usd", 1)
+    finalize_window = set_close.finalize_window
+    monkeypatch.setattr(set_close, "finalize_window", counted)
+    monkeypatch.setattr(tasks, "BATCH", 5)
+    time_machine.move_to(closed, tick=False)
+    tasks.draft_due_invoices()
+    tasks.finalize_due_invoices()
+    # The task of the next batch is started first, and here it is run at once.
+    assert by_batch == [3, 5, 5, 5, 4]
+    assert has_each_once(closed)

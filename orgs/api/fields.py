@@ -6,8 +6,10 @@ from rest_framework import serializers
 
 from orgs.models import User, normalize_email
 from orgs.roles import MEMBER_ROLES, Role, Scope
+from spoke.core.serializers import BoundedListField
 
 MAX_ADDRESS = 254
+MAX_SCOPES = 20  # as sent, repetitions too
 
 
 class AddressField(serializers.EmailField):
@@ -31,12 +33,12 @@ class RoleField(serializers.ChoiceField):
         return Role(super().to_internal_value(data))
 
 
-class ScopesField(serializers.ListField):
+class ScopesField(BoundedListField):
     """The scopes of a token, at least one; in any order, repetitions count once."""
 
     def __init__(self, **kwargs: Any) -> None:
         child = serializers.ChoiceField(choices=[scope.value for scope in Scope])
-        super().__init__(child=child, allow_empty=False, **kwargs)
+        super().__init__(child=child, allow_empty=False, max_length=MAX_SCOPES, **kwargs)
 
     def to_internal_value(self, data: Any) -> list[Scope]:
         return sorted({Scope(value) for value in super().to_internal_value(data)})

@@ -18,6 +18,7 @@ from orgs.models import (
 )
 from orgs.roles import Scope
 from orgs.services import invitations
+from orgs.services.organizations import lock_organization
 from orgs.tests.helpers import at_once, audited, found, new_user, verify
 from tests.factories import MembershipFactory
 
@@ -217,7 +218,7 @@ def test_a_token_replaced_while_its_acceptance_waits_is_void(committed_cast, mon
     invited = owner.post(URL, {"email": "outsider@example.com"}).json()
     with door():
         verify(cast.outsider)
-    lock = invitations.lock_organization
+    lock = lock_organization
     resent: list[str | None] = []
 
     def lock_after_a_resend(org_id):

@@ -21,11 +21,11 @@ from quotas.services.alert_settings import (
 from quotas.tasks import evaluate_alerts_of
 from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.schema import ProblemSerializer, problem_example
-from spoke.core.serializers import StrictSerializer
+from spoke.core.serializers import BoundedListField, StrictSerializer
 
 
 def _percents(help_text: str) -> Any:
-    return serializers.ListField(
+    return BoundedListField(
         child=serializers.IntegerField(min_value=LOWEST_THRESHOLD, max_value=HIGHEST_THRESHOLD),
         max_length=MOST_THRESHOLDS,
         required=False,

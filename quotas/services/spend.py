@@ -9,7 +9,7 @@ from quotas.models import PeriodUsage, Plan, PlanCharge, UsagePeriod
 from quotas.resources import GAUGES, METERS, Resource
 from quotas.services.levels import average, integrals_over
 from quotas.services.limits import effective_limits
-from quotas.services.periods import current_period
+from quotas.services.periods import MOMENT, current_period
 from quotas.services.plans import plan_of
 from quotas.services.usage import usage_of_period
 from spoke.core.periods import Period
@@ -66,9 +66,10 @@ def current_spend(*, org_id: int, currency: str, now: datetime) -> Spend:
 def spend_of(*, period: UsagePeriod, plan: Plan, currency: str, now: datetime) -> Spend:
     """The overage of a period at a plan's charges, as far as it is known now.
 
-    Resources under an override are not billed: their limit is hard.
+    Resources under an override are not billed: their limit is hard. One that ends with the period held
+    in it, although it is over when the period is rated.
     """
-    limits = effective_limits(org_id=period.org_id, now=now)
+    limits = effective_limits(org_id=period.org_id, now=min(now, period.end - MOMENT))
     used = usage_of_period(period=period, now=now)
     averages = _averages(period)
     lines = []

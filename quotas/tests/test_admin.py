@@ -1,5 +1,6 @@
 """The admin: everything can be looked at, and what changes goes through the services."""
 
+import re
 from datetime import timedelta
 from uuid import uuid4
 
@@ -222,12 +223,6 @@ def test_an_override_in_the_past_is_refused_in_the_form(staff, cast):
     assert not models.LimitOverride.objects.exists()
 
 
-def test_custom_settings_that_are_no_object_are_refused(staff, cast):
-    sent = {"org": cast.org.pk, "custom_settings": "[7]"}
-    assert "An object" in staff.post(url(models.QuotaSettings, "add"), sent).text
-    assert not models.QuotaSettings.objects.exists()
-
-
 def test_custom_settings_are_audited(staff, cast):
     response = staff.post(
         url(models.QuotaSettings, "add"),
@@ -238,3 +233,12 @@ def test_custom_settings_are_audited(staff, cast):
     assert (row.custom_settings, row.revision) == ({"contract": 7}, 2)
     event = AuditEvent.objects.get(action="quotas.changed")
     assert event.data["new"] == {"custom_settings": {"contract": 7}}
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": "\\u0000"}', '{"a": 1e400}', "[1]", '"x"'])
+def test_custom_settings_that_cannot_be_kept_are_refused(staff, cast, text):
+    form = {"org": cast.org.pk, "custom_settings": text}
+    response = staff.post(url(models.QuotaSettings, "add"), form)
+    assert response.status_code == 200
+    assert re.search("cannot be stored|JSON object is expected", response.content.decode())
+    assert not models.QuotaSettings.objects.exists()

@@ -82,15 +82,16 @@ def test_owners_and_admins_are_told_in_text_and_html(people):
     alert = alert_of(people)
     assert recipients() == ["admin@example.com", "owner@example.com"]
     message = mail.outbox[0]
+    assert isinstance(message, EmailMultiAlternatives)
     assert message.subject == "Acme has reached 80% of its storage limit"
     assert "Acme has reached 80% of its storage limit on Spoke." in message.body
     assert "Used: 900.0 MB of 1000.0 MB." in message.body
     assert "This was seen on 23 November 2026, 14:20 UTC." in message.body
     assert "The period ends on 1 December 2026, 00:00 UTC." in message.body
     assert "/orgs/acme/alerts" in message.body
-    html = message.alternatives[0]
-    assert html.mimetype == "text/html"
-    assert "<strong>80%</strong> of its storage limit" in html.content
+    ((html, kind),) = message.alternatives
+    assert kind == "text/html"
+    assert "<strong>80%</strong> of its storage limit" in str(html)
     sent = row(alert)
     assert (sent.notified_at, sent.told) == (NOW, [people.owner.pk, people.admin.pk])
 

@@ -142,6 +142,8 @@ def test_a_row_that_was_removed_does_not_count(staff):
         ({"charges-0-currency": "eur"}, "More compile_jobs is allowed, but has no charge in usd."),
         ({"charges-0-tiers": "ten: 5"}, "is no tier"),
         ({"charges-0-tiers": "1.2.3: 5"}, "is no tier"),
+        ({"charges-0-tiers": "above: 0.0000000000001"}, "is no tier"),
+        ({"charges-0-tiers": "above: 1000000000001"}, "is no tier"),
         ({"charges-0-tiers": "10: 5"}, "The last tier, and only the last, has no bound."),
         ({"charges-0-tiers": "10: 5\n5: 4\nabove: 1"}, "The bounds of tiers rise, from above 0."),
         ({"charges-0-model": "flat"}, "Say what a unit costs."),

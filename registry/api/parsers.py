@@ -19,7 +19,7 @@ from spoke.core.parsers import read_body
 MAX_FIELDS = 10 + MAX_DEPENDENCIES
 IN_MEMORY = 1024 * 1024  # bytes of an archive before it goes to a temporary file
 ARCHIVE = "archive"
-DEPENDENCY = "dependency"
+DEPENDENCY, DEPENDENCIES = "dependency", "dependencies"
 
 
 class PushMultiPartParser(BaseParser):
@@ -69,9 +69,9 @@ def _take(part: Part, data: dict[str, Any]) -> None:
         place = f"files.{len(data['files'])}.content"
         data["files"].append({"path": path, "content": _text(part.content, place)})
     elif part.name == DEPENDENCY:
-        data.setdefault("dependencies", []).append(_text(part.content, DEPENDENCY))
-    elif part.name in data:
-        raise ParseError(f"The field {part.name[:64]} appears twice or is no file.")
+        data.setdefault(DEPENDENCIES, []).append(_text(part.content, DEPENDENCY))
+    elif part.name in data or part.name == DEPENDENCIES:
+        raise ParseError(f"The field {part.name[:64]} appears twice, or is none of a form's.")
     else:
         data[part.name] = _text(part.content, part.name[:64])
 
@@ -104,7 +104,7 @@ class ArchiveParser(BaseParser):
             name: query[name] for name in ("version", "description") if name in query
         }
         if DEPENDENCY in query:
-            data["dependencies"] = query.getlist(DEPENDENCY)
+            data[DEPENDENCIES] = query.getlist(DEPENDENCY)
         return {**data, "files": files}
 
 
@@ -140,7 +140,8 @@ def unpacked(stream: IO[bytes], limit: int) -> list[dict[str, str]]:
 
 def _path_of(part: Part) -> str | None:
     if part.name.startswith("files[") and part.name.endswith("]"):
-        return part.name.removeprefix("files[").removesuffix("]")
+        # `files[]` is how many forms name several files.
+        return part.name.removeprefix("files[").removesuffix("]") or part.filename or ""
     return part.filename
 
 

@@ -19,7 +19,7 @@ from registry.files import (
 from registry.models import BreakingPolicy
 from registry.references import MAX_DEPENDENCIES, InvalidReference, parse_reference
 from registry.services.modules import MAX_NAME_LENGTH
-from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import BoundedListField, StrictQuerySerializer, StrictSerializer
 
 MAX_DESCRIPTION_LENGTH = 2_000
 
@@ -191,6 +191,17 @@ class ContentField(serializers.Field[bytes, str, str, bytes]):
         return value.decode("utf-8")
 
 
+class NewFilesSerializer(serializers.ListSerializer[Any]):
+    """Counts the files before it looks at any."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, list) and len(data) > MAX_FILES:
+            raise serializers.ValidationError(
+                f"A version has at most {MAX_FILES} files.", code="too_many_files"
+            )
+        return super().to_internal_value(data)
+
+
 class NewFileSerializer(StrictSerializer):
     path = serializers.CharField(
         trim_whitespace=False,
@@ -198,6 +209,9 @@ class NewFileSerializer(StrictSerializer):
         " LICENSE, NOTICE or buf.lock.",
     )
     content = ContentField(help_text="UTF-8 text of up to 4 MiB.")
+
+    class Meta:
+        list_serializer_class = NewFilesSerializer
 
     def validate_path(self, path: str) -> str:
         if problem := path_problem(path):
@@ -208,7 +222,7 @@ class NewFileSerializer(StrictSerializer):
 class PushSerializer(StrictSerializer):
     version = serializers.CharField(help_text="A semantic version (semver.org), as 1.2.0.")
     description = description_field()
-    dependencies = serializers.ListField(
+    dependencies = BoundedListField(
         child=serializers.CharField(max_length=300),
         required=False,
         max_length=MAX_DEPENDENCIES,
@@ -238,10 +252,6 @@ class PushSerializer(StrictSerializer):
         return version
 
     def validate_files(self, pushed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if len(pushed) > MAX_FILES:
-            raise serializers.ValidationError(
-                f"A version has at most {MAX_FILES} files.", code="too_many_files"
-            )
         paths = [file["path"] for file in pushed]
         if not has_proto(paths):
             raise serializers.ValidationError(

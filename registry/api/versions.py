@@ -1,5 +1,6 @@
 """/orgs/{org}/modules/{name}/versions."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -47,9 +48,11 @@ ARCHIVE_TYPES = (GzipParser.media_type, ZipParser.media_type)
 
 
 def etag_of_version(version: Version) -> str:
-    """Its files never change; whether it is yanked does."""
-    yanked = f"-{version.yanked_at.timestamp():.6f}" if version.yanked_at else ""
-    return f'"version-{version.pk}{yanked}"'
+    """Its files never change; whether it is yanked does, and why."""
+    if version.yanked_at is None:
+        return f'"version-{version.pk}"'
+    why = hashlib.sha256(version.yank_reason.encode()).hexdigest()[:16]
+    return f'"version-{version.pk}-{version.yanked_at.timestamp():.6f}-{why}"'
 
 
 def described(version: Version) -> dict[str, Any]:
@@ -92,7 +95,7 @@ class VersionViewSet(OrgScopedViewSet):
         if self.action != "create":
             return
         query = request.query_params.dict()
-        if (request.content_type or "").partition(";")[0].strip() in ARCHIVE_TYPES:
+        if (request.content_type or "").partition(";")[0].strip().lower() in ARCHIVE_TYPES:
             for name in ("version", "description", DEPENDENCY):
                 query.pop(name, None)
         self.dry_run = self.valid(PushQuerySerializer, query).get("dry_run", False)

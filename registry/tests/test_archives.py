@@ -6,6 +6,7 @@ import io
 import stat
 import struct
 import tarfile
+import tempfile
 import tracemalloc
 import zipfile
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.archives import (
+    MAX_RECORDS,
     ArchiveRefused,
     ArchiveTooLarge,
     Entry,
@@ -237,6 +239,31 @@ def test_an_extended_header_that_is_none_is_refused():
     body = b"30 path=a.proto\nleftover".ljust(512, b"\x00")
     data = gzip.compress(header(b"x", 24) + body)
     assert refused(data) == [("a.proto", "invalid_archive")]
+
+
+def test_an_extended_header_has_a_bounded_number_of_records():
+    """A kilobyte of gzip is millions of them, each read by itself."""
+
+    def with_records(number: int) -> bytes:
+        records = b"5 a=\n" * number
+        extended = header(b"x", len(records)) + records + bytes(-len(records) % 512)
+        return gzip.compress(extended + tar(("b.proto", b"bbb"), mode="w"))
+
+    assert read(with_records(MAX_RECORDS)) == [Entry("b.proto", b"bbb")]
+    assert refused(with_records(MAX_RECORDS + 1)) == [("a.proto", "invalid_archive")]
+
+
+def test_a_zip_on_disk_that_points_before_its_beginning_is_refused():
+    """Of a file in memory the seek is a ValueError, of one on disk an OSError."""
+    whole = bytearray(zipped(("a.proto", b"content" * 20)))
+    at = whole.rindex(b"PK\x05\x06") + 16
+    for place in (b"\xff\xff\xff\x7f", b"\xfe\xff\xff\xff"):
+        whole[at : at + 4] = place
+        with tempfile.TemporaryFile() as file:
+            file.write(whole)
+            file.seek(0)
+            with pytest.raises(ArchiveRefused, match="lies outside"):
+                read_archive(file, limit=LIMIT)
 
 
 def test_nul_in_a_zip_name_is_not_cut_off():

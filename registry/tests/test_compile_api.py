@@ -381,3 +381,33 @@ def test_what_the_compiler_refuses_fails_by_the_users_fault(owner, org):
     assert done["error"]["detail"].partition(": ")[2] in done["log"]
     assert done["artifact"] is None
     assert counted_jobs(org.org.pk) == 1
+
+
+PROTO2 = 'syntax = "proto2";\nmessage A { required int32 a = 1; }\n'
+NAMED = 'syntax = "proto3";\npackage {0};\nmessage {1} {{}}\n'
+
+
+@pytest.mark.parametrize(
+    ("language", "files", "detail"),
+    [
+        ("php", {"a.proto": PROTO2}, "php: Can't generate PHP code for required field A.a."),
+        (
+            "python",
+            {"a-b.proto": NAMED.format("a", "A"), "a_b.proto": NAMED.format("b", "B")},
+            "a_b_pb2.py: Tried to write the same file twice.",
+        ),
+    ],
+)
+def test_what_a_generator_refuses_is_the_users_fault_too(owner, org, language, files, detail):
+    """No single file is to blame: the language cannot have it, or two would become one."""
+    pushed = [{"path": path, "content": text} for path, text in files.items()]
+    assert push(owner, "2.0.0", pushed).status_code == 201
+    base = BASE.replace("1.0.0", "2.0.0")
+    job = ordered(owner, language, base=base)
+    run(job)
+    assert owner.get(f"{base}/{job['id']}").json()["error"] == {
+        "code": "compile_error",
+        "detail": detail,
+        "fault": "user",
+    }
+    assert counted_jobs(org.org.pk) == 1

@@ -140,6 +140,20 @@ def test_a_module_is_deleted_with_versions_and_what_they_depend_on(owner):
     assert not VersionDependency.objects.exists()
 
 
+def test_another_reason_makes_what_was_read_stale(owner, cast):
+    publish(owner, "a")
+    url = f"{ACME}/a/versions/1.0.0"
+    first = owner.post(f"{url}/yank", {"reason": "Wrong unit"})
+    again = owner.post(f"{url}/yank", {"reason": "Wrong unit"})
+    assert again.headers["ETag"] == first.headers["ETag"] == owner.get(url).headers["ETag"]
+    other = owner.post(f"{url}/yank", {"reason": "Wrong currency"})
+    assert other.json()["yanked_at"] == first.json()["yanked_at"]
+    read = owner.get(url, headers={"If-None-Match": first.headers["ETag"]})
+    assert (read.status_code, read.json()["yank_reason"]) == (200, "Wrong currency")
+    old = {"If-Match": first.headers["ETag"]}
+    assert owner.delete(url, headers=old).status_code == 412
+
+
 def test_yanking(owner, cast):
     publish(owner, "a")
     publish(owner, "a", "1.1.0")

@@ -63,6 +63,9 @@ def test_any_bytes_are_read_or_refused(noise, start):
         b'--B\r\nContent-Disposition: form-data; name="a"\r\n'
         b"Content-Transfer-Encoding: base64\r\n\r\neA==\r\n--B--",
         body_of(*[('form-data; name="a"', b"x")] * 4),
+        body_of(("form-data; name=a; filename*=utf-8''a.proto; filename*0=b.proto", b"x")),
+        body_of(("form-data; name*=raw_unicode_escape''%5Cud800", b"x")),
+        body_of(("form-data; name=a; filename*=utf-7''+2AA-.proto", b"x")),
     ],
 )
 def test_malformed_bodies_are_refused(body):

@@ -17,11 +17,21 @@ from registry.models import Version
 from registry.tests.conftest import PROTO, files, gauge, make_module, push
 
 
-class Bucket(BaseHTTPRequestHandler):
-    """One bucket in memory: put, get, head, delete and list; or out of order."""
+class Bucket(ThreadingHTTPServer):
+    """One bucket in memory; or out of order."""
 
     objects: dict[str, bytes]
-    broken: bool
+    broken = False
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), BucketCalls)
+        self.objects = {}
+
+
+class BucketCalls(BaseHTTPRequestHandler):
+    """Put, get, head, delete and list."""
+
+    server: Bucket
 
     def handle_one(self):
         length = int(self.headers.get("Content-Length") or 0)
@@ -65,8 +75,7 @@ class Bucket(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def bucket(settings, stored, monkeypatch):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
-    server.objects, server.broken = {}, False
+    server = Bucket()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")

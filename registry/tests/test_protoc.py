@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -108,6 +109,21 @@ def test_parse_errors_leaves_warnings_out():
     )
 
 
+def test_parse_errors_takes_what_generators_refuse():
+    log = (
+        "com/x/Foo.java: Tried to write the same file twice.\n"
+        "--php_out: Can't generate PHP code for required field A.a.\n"
+        "--php_out: warning: Nothing much.\n"
+        "--java_out: src/a.proto: src/a.proto: Cannot generate Java output.\n"
+        "out/a.py: write: No space left on device\n"
+    )
+    assert parse_errors(log) == (
+        ProtoError("com/x/Foo.java", None, None, "Tried to write the same file twice."),
+        ProtoError("php", None, None, "Can't generate PHP code for required field A.a."),
+        ProtoError("src/a.proto", None, None, "Cannot generate Java output."),
+    )
+
+
 def test_wall_clock_ends_the_whole_group(folder, monkeypatch):
     fake_protoc(
         monkeypatch,
@@ -201,7 +217,7 @@ def test_folder_goes_with_its_block():
 
 def test_killed_worker_leaves_neither_process_nor_folder(tmp_path, monkeypatch):
     """kill -9 in the middle of a run: the process goes with its parent, the folder at the sweep."""
-    monkeypatch.setattr(protoc.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     sleeper = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     script = f"""
         import sys

@@ -56,6 +56,10 @@ def test_an_archive_is_the_same_as_json(owner, cast, make, kind):
     assert gauge("storage", cast.org.pk) == 12
 
 
+def test_a_media_type_is_the_same_in_capitals(owner):
+    assert post(owner, tar(*TWO), "Application/GZIP").status_code == 201
+
+
 @pytest.mark.parametrize("make", [tar, zipped])
 def test_a_part_named_archive_is_one(owner, make):
     response = owner.generic(

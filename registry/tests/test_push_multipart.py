@@ -45,6 +45,21 @@ def test_paths_stand_in_file_names_or_field_names(owner):
     assert owner.get(f"{URL}/1.0.0/files/acme/v1/user.proto").content == b"// 1\r\n"
 
 
+def test_files_in_brackets_without_a_path_have_their_own_names(owner):
+    response = post(owner, VERSION, ('form-data; name="files[]"; filename="a/b.proto"', b"// 1"))
+    assert response.status_code == 201, response.content
+    assert [file["path"] for file in response.json()["files"]] == ["a/b.proto"]
+
+
+@pytest.mark.parametrize("fields", [("dependencies", "dependency"), ("dependency", "dependencies")])
+def test_a_field_of_json_alone_is_no_field_of_a_form(owner, fields):
+    parts = [(f'form-data; name="{name}"', b"money@1.0.0") for name in fields]
+    response = post(owner, VERSION, ('form-data; name="f"; filename="a.proto"', b""), *parts)
+    assert (response.status_code, response.json()["code"]) == (400, "parse_error")
+    assert "dependencies" in response.json()["detail"]
+    assert not Version.objects.exists()
+
+
 def test_it_is_the_same_as_json(owner):
     assert push(owner, "1.0.0", files(a="//s")).status_code == 201
     response = post(owner, VERSION, ('form-data; name="f"; filename="a.proto"', b"//s"))

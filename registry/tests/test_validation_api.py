@@ -7,6 +7,7 @@ import pytest
 
 from quotas.models import LimitOverride
 from registry.models import Blob, Module, Version
+from registry.protoc import Limits
 from registry.services import validation
 from registry.tests.conftest import contents_in, files, gauge, make_module, push
 
@@ -125,7 +126,7 @@ def test_a_compiler_that_crashes_or_hangs_is_a_400(owner, cast, stored, monkeypa
     }
     for code, command in commands.items():
         with monkeypatch.context() as patch:
-            patch.setattr(validation, "LIMITS", validation.Limits(wall_seconds=1.0))
+            patch.setattr(validation, "LIMITS", Limits(wall_seconds=1.0))
             shell = ["/bin/sh", "-c", command]
             patch.setattr("registry.protoc._program", lambda compiler, shell=shell: shell)
             response = push(owner, "1.0.0")

@@ -51,6 +51,10 @@ class Gone(DomainError):
     status, code, title = 410, "gone", "Gone"
 
 
+class LengthRequired(DomainError):
+    status, code, title = 411, "length_required", "Length required"
+
+
 class PreconditionFailed(DomainError):
     status, code, title = 412, "precondition_failed", "Precondition failed"
 

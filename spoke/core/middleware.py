@@ -16,7 +16,7 @@ from django_structlog.middlewares import RequestMiddleware
 from redis.exceptions import RedisError
 
 from spoke.core import tenancy
-from spoke.core.errors import RateLimited, ServiceUnavailable
+from spoke.core.errors import LengthRequired, RateLimited, ServiceUnavailable
 from spoke.core.http import client_address, wants_page
 from spoke.core.problem import is_outage, problem_response
 from spoke.core.requestid import request_id
@@ -68,6 +68,20 @@ class OutageMiddleware:
         if is_outage(exception):
             return problem_response(ServiceUnavailable(OUTAGE))
         return None
+
+
+class LengthRequiredMiddleware:
+    """Refuses a body whose length is not announced: Django reads none of it, as if it were empty."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
+            return problem_response(
+                LengthRequired("Send the length of the body (Content-Length), not in chunks.")
+            )
+        return self.get_response(request)
 
 
 class ConditionalGetMiddleware(http.ConditionalGetMiddleware):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from django.conf import settings
@@ -54,36 +54,43 @@ def parse_json(body: bytes) -> Any:
 
 
 def _check(data: Any) -> None:
-    """Walks the values without recursion and refuses what the database or the code cannot hold."""
-    stack: list[tuple[Any, tuple[str, ...]]] = [(data, ())]
-    while stack:
-        value, path = stack.pop()
-        if len(path) > MAX_DEPTH:
+    """Walks the values without recursion and refuses what the database or the code cannot hold.
+
+    Beside the values it keeps what it is in the midst of, and no list of what is still to come.
+    """
+    under_way: list[Iterator[tuple[Any, Any]]] = [iter([(None, data)])]
+    path: list[Any] = [None]  # the key at each level; the body has none
+    while under_way:
+        path[-1], value = next(under_way[-1], (None, under_way))
+        if value is under_way:  # no more of them
+            under_way.pop()
+            path.pop()
+        elif len(path) > MAX_DEPTH + 1:
             raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
-        if isinstance(value, str):
+        elif isinstance(value, str):
             _check_text(value, path)
-        elif isinstance(value, int | float) and abs(value) > MAX_INTEGER:
-            _refuse(path, "number_too_large", "This number is too large.")
-        elif isinstance(value, Mapping):
-            for key, item in value.items():
-                _check_text(key, path)
-                stack.append((item, (*path, key)))
-        elif isinstance(value, list):
-            stack.extend((item, (*path, str(i))) for i, item in enumerate(value))
+        elif isinstance(value, int | float):
+            if abs(value) > MAX_INTEGER:
+                _refuse(path, "number_too_large", "This number is too large.")
+        elif isinstance(value, dict | list):
+            if isinstance(value, dict):
+                for key in value:
+                    _check_text(key, path)
+            under_way.append(iter(value.items() if isinstance(value, dict) else enumerate(value)))
+            path.append(None)
 
 
-def _check_text(text: str, path: tuple[str, ...]) -> None:
+def _check_text(text: str, path: list[Any]) -> None:
     if "\x00" in text:
         _refuse(path, "null_characters_not_allowed", "Null characters are not allowed.")
     if not text.isascii() and LONE_SURROGATE.search(text):
         _refuse(path, "surrogate_characters_not_allowed", "Lone surrogates are not allowed.")
 
 
-def _refuse(path: tuple[str, ...], code: str, detail: str) -> None:
+def _refuse(path: list[Any], code: str, detail: str) -> None:
     # The path is shortened: its parts came from the client and may be long.
-    name = ".".join(part[:64].encode("utf-8", "replace").decode() for part in path).replace(
-        "\x00", "�"
-    )
+    parts = (str(part)[:64].encode("utf-8", "replace").decode() for part in path[1:])
+    name = ".".join(parts).replace("\x00", "�")
     raise ValidationError({name or "non_field_errors": [detail]}, code=code)
 
 

@@ -1,12 +1,13 @@
 """Every error leaves as RFC 9457 problem+json, rendered here and nowhere else."""
 
 from http import HTTPStatus
+from itertools import takewhile
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from drf_standardized_errors.formatter import ExceptionFormatter
+from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import ErrorResponse
 from kombu.exceptions import OperationalError as BrokerError
@@ -20,6 +21,7 @@ from spoke.core.http import wants_page
 from spoke.core.requestid import current_request_id
 
 CONTENT_TYPE = "application/problem+json"
+MAX_ERRORS = 100  # in one problem
 # SQLSTATE classes and codes of a database that is away, ending, full or too busy: worth a retry.
 RETRYABLE_STATES = ("08", "53", "57P", "55P03", "40001", "40P01", "57014", "25P03")
 
@@ -84,8 +86,24 @@ def _place(attr: str | None) -> str:
     return (attr or "non_field_errors").removesuffix(".non_field_errors")
 
 
+def _first_errors(detail: Any, room: list[int]) -> Any:
+    """The first errors of a validation error, in its own shape; `room` is how many more there may be."""
+    if isinstance(detail, str):
+        room[0] -= 1
+        return detail
+    if isinstance(detail, dict):
+        pairs = takewhile(lambda _: room[0] > 0, detail.items())
+        return {name: _first_errors(part, room) for name, part in pairs}
+    return [_first_errors(part, room) for part in takewhile(lambda _: room[0] > 0, detail)]
+
+
 class ProblemFormatter(ExceptionFormatter):
-    """Shapes the flattened errors of the library as a problem."""
+    """Shapes the flattened errors of the library as a problem, the first MAX_ERRORS of them."""
+
+    def get_errors(self) -> Any:
+        # The library's time rises with the square of their number, and nobody reads thousands.
+        detail: Any = self.exc.detail
+        return flatten_errors(_first_errors(detail, [MAX_ERRORS]))
 
     def format_error_response(self, error_response: ErrorResponse) -> dict[str, Any]:
         status = self.exc.status_code

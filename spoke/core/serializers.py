@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from rest_framework import serializers
 
 UNKNOWN = "This field is not known."
+MAX_UNKNOWN = 100  # fields named in one refusal
 _own = threading.local()
 
 
@@ -34,7 +36,10 @@ class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             writable = {name for name, field in self.fields.items() if not field.read_only}
-            unknown = [str(name)[:64] for name in data if name not in writable]
+            unknown = [
+                str(name)[:64]
+                for name in islice((name for name in data if name not in writable), MAX_UNKNOWN)
+            ]
             if unknown:
                 raise serializers.ValidationError(
                     {name: [UNKNOWN] for name in unknown}, code="unknown_field"
@@ -51,6 +56,19 @@ class StrictQuerySerializer(StrictSerializer):
         return super().to_internal_value(
             {key: data[key] for key in data if key not in self.ALWAYS_KNOWN}
         )
+
+
+class BoundedListField(serializers.ListField):
+    """A list whose `max_length` is looked at before its items are, which may be millions."""
+
+    def __init__(self, *, max_length: int, **kwargs: Any) -> None:
+        super().__init__(max_length=max_length, **kwargs)
+        self.most = max_length
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, list) and len(data) > self.most:
+            self.fail("max_length", max_length=self.most)
+        return super().to_internal_value(data)
 
 
 class JSONObjectField(serializers.JSONField):

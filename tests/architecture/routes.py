@@ -49,7 +49,7 @@ def _walk(patterns: list[Any], prefix: str = "") -> Iterator[Route]:
         elif isinstance(pattern, URLPattern):
             view = getattr(pattern.callback, "cls", None)
             if isinstance(view, type) and issubclass(view, SpokeViewSet):
-                for method, action in pattern.callback.actions.items():
+                for method, action in pattern.callback.actions.items():  # type: ignore[attr-defined]
                     if method != "head":
                         yield Route(method.upper(), prefix + str(pattern.pattern), view, action)
 

@@ -97,13 +97,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def standing_in() -> Iterator[StandIn]:
-    handler = type("Handler", (_Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        handler.world = StandIn(f"http://127.0.0.1:{server.server_address[1]}")
+    class Handler(_Handler):
+        """Of this server alone."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Handler.world = StandIn(f"http://127.0.0.1:{server.server_address[1]}")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield handler.world
+            yield Handler.world
         finally:
             server.shutdown()
             thread.join()

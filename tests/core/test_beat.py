@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
-from celery.beat import ScheduleEntry
+from celery.beat import PersistentScheduler, ScheduleEntry
 from celery.schedules import crontab, schedule
 from django.conf import settings
 from redis import Redis
@@ -28,7 +28,7 @@ def _no_claims():
 def sent(monkeypatch):
     found = []
     monkeypatch.setattr(
-        beat.PersistentScheduler, "apply_async", lambda self, entry, **_: found.append(entry.name)
+        PersistentScheduler, "apply_async", lambda self, entry, **_: found.append(entry.name)
     )
     return found
 

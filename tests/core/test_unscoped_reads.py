@@ -212,17 +212,17 @@ def unscoped(monkeypatch):
 def test_no_table_shows_a_row_of_another_organization(two_tenants):
     ours, theirs = two_tenants.org.pk, two_tenants.other_org.pk
     for model in TENANT_MODELS:
-        assert {ours, theirs} <= set(model.objects.values_list("org_id", flat=True)), model
+        assert {ours, theirs} <= set(model._default_manager.values_list("org_id", flat=True)), model
     with tenancy.organization(ours):
         for model in TENANT_MODELS:
             with connection.cursor() as cursor:
                 cursor.execute(f'SELECT DISTINCT org_id FROM "{model._meta.db_table}"')
                 assert cursor.fetchall() == [(ours,)], model
-            assert model.objects.filter(org_id=theirs).update(org_id=theirs) == 0, model
-            assert model.objects.filter(org_id=theirs)._raw_delete("default") == 0, model
+            assert model._default_manager.filter(org_id=theirs).update(org_id=theirs) == 0, model
+            assert model._default_manager.filter(org_id=theirs)._raw_delete("default") == 0, model
         assert list(Organization.objects.all()) == [two_tenants.org]
     for model in TENANT_MODELS:
-        assert model.objects.filter(org_id=theirs).exists(), model
+        assert model._default_manager.filter(org_id=theirs).exists(), model
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ def test_a_row_of_another_organization_is_not_found_by_its_name(two_tenants, api
 
 def test_every_query_set_that_filters_by_organization_is_opened_here():
     scoping = {
-        manager._queryset_class
+        kind
         for manager in chain.from_iterable(model._meta.managers for model in apps.get_models())
-        if hasattr(getattr(manager, "_queryset_class", None), "for_org")
+        if hasattr(kind := getattr(manager, "_queryset_class", None), "for_org")
     }
     assert scoping == set(QUERYSETS)

@@ -216,6 +216,40 @@ def test_what_was_paid_outside_of_stripe_goes_back_outside_of_it(world):
     assert refunds(world) == []
 
 
+def settle(world, row: Invoice, status: InvoiceStatus) -> None:
+    """As staff do it in the admin."""
+    world.to(world.at + HOURS)
+    with tenancy.organization(world.acme):
+        settle_invoice(
+            org_id=world.acme, invoice_id=row.pk, status=status, actor=SYSTEM, now=world.at
+        )
+    world.settle()
+
+
+@pytest.mark.parametrize("status", [InvoiceStatus.PAID, InvoiceStatus.VOID])
+@pytest.mark.parametrize("given_up", [False, True])
+@pytest.mark.parametrize(("source", "total"), [("stripe", 4_900), ("usage", 1_170)])
+def test_what_staff_settle_is_settled_at_stripe(world, source, total, given_up, status):
+    """Stripe's own invoices too, or the card would be tried for what nobody owes any more."""
+    world.subscribe()
+    world.use(1_234)
+    world.to(utc(4, 4))
+    world.control.fail_card(world.customer())
+    world.to(utc(4, 5) + 3 * HOURS, step=HOURS)
+    with tenancy.organization(world.acme):
+        row = Invoice.objects.for_org(world.acme).get(
+            source=source, total_minor=total, status=InvoiceStatus.OPEN
+        )
+    if given_up:
+        settle(world, row, InvoiceStatus.UNCOLLECTIBLE)
+        assert world.fake.store.get("invoice", row.stripe_id)["status"] == "uncollectible"
+    settle(world, row, status)
+    there = world.fake.store.get("invoice", row.stripe_id)
+    assert (there["status"], there["next_payment_attempt"]) == (status, None)
+    assert stripe_invoices.due_for_push() == []
+    assert tasks.compare_customer(world.acme) == 0
+
+
 def test_a_reduction_reaches_stripe_before_the_invoice_is_collected(world, monkeypatch):
     world.subscribe()
     world.use(1_234)

@@ -44,7 +44,10 @@ def test_what_a_subscription_is_paid_by_stays(world):
 def test_a_declined_card_is_not_added(world):
     refused = add(world, "pm_card_chargeDeclined")
     assert (refused.status_code, refused.json()["code"]) == (402, "card_declined")
-    assert add(world, "pm_nothing").json()["errors"][0]["field"] == "payment_method_id"
+    for unknown in ("pm_nothing", "pm_x/../../customers", "pm_\N{PILE OF POO}", "pm_ x"):
+        answer = add(world, unknown)
+        assert answer.status_code == 400, answer.content
+        assert answer.json()["errors"][0]["field"] == "stripe_payment_method_id"
     assert world.cards() == []
 
 
@@ -87,7 +90,7 @@ def test_subscribing_on_the_page_of_checkout(world):
     )
     assert paid.status_code == 303
     world.settle()
-    assert (world.plan(), world.cards()) == ("pro", [("4242", False)])
+    assert (world.plan(), world.cards()) == ("pro", [("4242", True)])
     assert world.invoices() == [("stripe", 4_900, "paid")]
 
 
@@ -100,3 +103,15 @@ def test_cancelling_in_the_portal(world):
     assert world.client().get(SUBSCRIPTION).json()["cancel_at_period_end"] is True
     world.to(utc(4, 6))
     assert world.plan() == "free"
+
+
+def test_pages_of_checkout_that_were_left_open_do_not_bill_a_second_time(world):
+    opened = [world.client().post("/orgs/acme/billing/checkout", {"plan": "pro"}) for _ in range(2)]
+    first, second = (answer.json()["url"] for answer in opened)
+    card = {"number": "4242424242424242"}
+    assert "This session is over" in requests.post(first, data=card, timeout=10).text
+    world.subscribe()
+    assert "This session is over" in requests.post(second, data=card, timeout=10).text
+    world.settle()
+    assert len(world.fake.store.of("subscription")) == 1
+    assert world.at_stripe() == [("subscription_create", 4_900, "paid")]

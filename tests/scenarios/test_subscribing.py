@@ -163,6 +163,7 @@ def test_only_owners_subscribe(world):
         ({"plan": "pro", "currency": "gbp"}, "plan"),
         ({"plan": "pro", "interval": "week"}, "interval"),
         ({"plan": "pro", "payment_method_id": "pm_nothing"}, "payment_method_id"),
+        ({"plan": "pro", "payment_method_id": "pm_\u4e2d"}, "payment_method_id"),
         ({"plan": "pro", "trial_period_days": -1}, "trial_period_days"),
     ],
 )

@@ -77,7 +77,7 @@ def install(die_at: int) -> None:
         return call
 
     GuardedClient.request_with_retries = around(GuardedClient.request_with_retries)  # type: ignore[method-assign]
-    DatabaseWrapper._commit = around(DatabaseWrapper._commit)
+    DatabaseWrapper._commit = around(DatabaseWrapper._commit)  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

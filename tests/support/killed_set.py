@@ -34,7 +34,7 @@ def main() -> None:
 def give_out(now: datetime, *, die_at: int) -> None:
     from django.db import connection
 
-    from billing.services.set_close import finalize_invoices
+    from billing.services.set_close import finalize_window, windows
     from quotas.services.period_close import close_periods
 
     done = 0
@@ -49,8 +49,8 @@ def give_out(now: datetime, *, die_at: int) -> None:
     with connection.execute_wrapper(step):
         while close_periods(now=now, most=100):
             pass
-        while finalize_invoices(now=now, most=100):
-            pass
+        for window in windows(now=now, most=100):
+            finalize_window(window, now=now)
 
 
 def numbered() -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError, ValidationError
 
-from spoke.core.parsers import MAX_INTEGER, parse_json
+from spoke.core.parsers import MAX_INTEGER, _check, parse_json
 
 STORABLE_TEXT = st.text(
     st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20
@@ -45,6 +46,9 @@ def test_any_bytes_are_either_parsed_or_refused_clearly(body):
         (b'{"a": 1e999}', "a", "number_too_large"),
         (b'["\\u0000"]', "0", "null_characters_not_allowed"),
         (b'"\\u0000"', "non_field_errors", "null_characters_not_allowed"),
+        (b'{"a": [1, {"b": 2}], "c\\u0000": 3}', "non_field_errors", "null_characters_not_allowed"),
+        (b'{"a": [1, {"b": 2, "c\\ud800": 3}]}', "a.1", "surrogate_characters_not_allowed"),
+        (b'{"a": [[], {}, [1, [2]], "\\u0000"]}', "a.3", "null_characters_not_allowed"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_by_its_place(body, field, code):
@@ -70,3 +74,12 @@ def test_what_cannot_be_stored_is_refused_by_its_place(body, field, code):
 def test_what_is_not_json_is_refused(body, words):
     with pytest.raises(ParseError, match=words):
         parse_json(body)
+
+
+def test_looking_at_a_body_takes_no_memory_beside_it():
+    data = [0] * 1_000_000
+    tracemalloc.start()
+    _check({"a": {"b": data}})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000

@@ -7,8 +7,9 @@ import pytest
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.test import Client
 from redis.exceptions import ConnectionError as RedisConnectionError
+from rest_framework.exceptions import ValidationError
 
-from spoke.core.problem import is_outage
+from spoke.core.problem import ProblemFormatter, is_outage
 
 
 def _with_cause(error: Exception, cause: Exception) -> Exception:
@@ -63,6 +64,15 @@ def test_a_host_that_is_not_ours_is_a_400():
     assert json.loads(response.content)["code"] == "bad_request"
 
 
+def test_a_body_without_a_length_is_refused_and_not_taken_for_none():
+    headers = {"Transfer-Encoding": "chunked"}
+    response = Client().generic("PATCH", "/orgs/acme", b"", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (411, "length_required")
+    assert response.json()["request_id"] == response.headers["X-Request-ID"]
+    sized = Client().generic("PATCH", "/orgs/acme", b"{}", headers=headers)
+    assert sized.json()["code"] == "not_authenticated"
+
+
 @pytest.mark.django_db
 def test_health_says_what_answers():
     assert Client().get("/health/live").json() == {"status": "ok"}
@@ -70,3 +80,14 @@ def test_health_says_what_answers():
     assert response.status_code == 200
     assert response.json() == {"status": "ok", "checks": {"database": "ok", "redis": "ok"}}
     assert connection.is_usable()
+
+
+def test_of_many_errors_the_first_are_listed_with_their_places():
+    detail = {
+        "files": [{}, *({"path": ["Bad.", "Worse."]} for _ in range(100_000))],
+        "name": ["Missing."],
+    }
+    formatter = ProblemFormatter(ValidationError(detail), {}, Exception())
+    errors = formatter.run()["errors"]
+    assert len(errors) == 100
+    assert {error["field"] for error in errors} == {f"files.{n}.path" for n in range(1, 51)}

@@ -1,8 +1,10 @@
-"""A serializer that is kept answers like one that is made anew."""
+"""Serializers that are kept answer like ones made anew; what is refused is refused at little cost."""
+
+from typing import Any
 
 from rest_framework import serializers
 
-from spoke.core.serializers import represent
+from spoke.core.serializers import BoundedListField, StrictSerializer, represent
 
 
 class Inner(serializers.Serializer):
@@ -32,3 +34,23 @@ def test_nothing_of_a_call_that_failed_is_kept():
             continue
         raise AssertionError
     assert represent(Outer, 2, {"words": {2: "two"}})["inner"] == {"word": "two"}
+
+
+class Names(StrictSerializer):
+    names = BoundedListField(child=serializers.CharField(max_length=3), max_length=2)
+
+
+def test_a_list_that_is_too_long_is_refused_before_its_items_are_looked_at(monkeypatch):
+    assert Names(data={"names": ["a", "b"]}).is_valid()
+    looked: list[Any] = []
+    monkeypatch.setattr(serializers.CharField, "run_validation", lambda self, x: looked.append(x))
+    serializer = Names(data={"names": ["a", "b", "too long"]})
+    assert not serializer.is_valid()
+    assert [error.code for error in serializer.errors["names"]] == ["max_length"]
+    assert looked == []
+
+
+def test_of_many_unknown_fields_the_first_are_named():
+    serializer = Names(data={"names": [], **{f"k{number}": 0 for number in range(10_000)}})
+    assert not serializer.is_valid()
+    assert list(serializer.errors) == [f"k{number}" for number in range(100)]

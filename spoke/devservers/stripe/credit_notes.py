@@ -128,7 +128,8 @@ def _take_off(store: Store, invoice: Object, note: Object, amount: int, paid: bo
     if note["_credit"]:
         customer = store.get("customer", invoice["customer"])
         with store.changing(customer, "customer.updated"):
-            customer["balance"] -= note["_credit"]
+            left = invoices.balance_in(customer, note["currency"]) - note["_credit"]
+            invoices.set_balance(customer, note["currency"], left)
 
 
 @route("POST", "/v1/credit_notes/{}/void")

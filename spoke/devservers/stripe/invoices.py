@@ -139,7 +139,22 @@ def add_lines(store: Store, invoice: Object, rows: list[Object]) -> None:
 
 
 def _balance(store: Store, invoice: Object) -> int:
-    return int(store.get("customer", invoice["customer"])["balance"])
+    return balance_in(store.get("customer", invoice["customer"]), invoice["currency"])
+
+
+def balance_in(customer: Object, currency: str) -> int:
+    """A customer's balance in one currency, in minor units; below 0 it is a credit."""
+    if customer["currency"] in (None, currency):
+        return int(customer["balance"])
+    return int(customer["invoice_credit_balance"].get(currency, 0))
+
+
+def set_balance(customer: Object, currency: str, minor: int) -> None:
+    """What is owed in one currency never pays for another."""
+    if customer["currency"] in (None, currency):
+        customer.update(balance=minor, currency=currency if minor else customer["currency"])
+        return
+    customer["invoice_credit_balance"] = {**customer["invoice_credit_balance"], currency: minor}
 
 
 def pending_items(store: Store, customer: str, sub: str | None) -> list[Object]:
@@ -171,10 +186,10 @@ def finalize(store: Store, invoice: Object) -> Object:
         invoice["number"] = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04}"
         customer["next_invoice_sequence"] += 1
     with store.changing(customer, "customer.updated"):
-        invoice["starting_balance"] = customer["balance"]
-        wanted = invoice["total"] + customer["balance"]
-        customer["balance"] = min(0, wanted)
-        invoice["ending_balance"] = customer["balance"]
+        invoice["starting_balance"] = _balance(store, invoice)
+        wanted = invoice["total"] + invoice["starting_balance"]
+        invoice["ending_balance"] = min(0, wanted)
+        set_balance(customer, invoice["currency"], invoice["ending_balance"])
     due = max(0, wanted)
     invoice.update(
         status="open",

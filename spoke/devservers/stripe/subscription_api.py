@@ -223,7 +223,8 @@ def cancel(store: Store, params: Params, name: str) -> Object:
     sub = store.get("subscription", name)
     if sub["status"] in ("canceled", "incomplete_expired"):
         raise missing("subscription", name)
-    if forms.flag(params, "prorate") and sub["status"] == "active":
+    if forms.flag(params, "prorate") and sub["status"] in ("active", "past_due", "unpaid"):
+        # Whether the period was paid for or not, as at Stripe.
         subscriptions.unused(store, sub, store.now())
     if forms.flag(params, "invoice_now"):
         subscriptions.bill_now(store, sub, [], strict=False)

@@ -259,8 +259,13 @@ def no_method() -> Refusal:
 
 
 def end(store: Store, sub: Object, *, reason: str, status: str = "canceled") -> None:
-    """Over, now."""
+    """Over, now; nobody goes on collecting what is unpaid, or sends its drafts, as at Stripe."""
     now = store.now()
+    for invoice in store.of("invoice").values():
+        unsent = invoice["status"] == "draft" and invoice["_sub"] == sub["id"]
+        unpaid = invoice["status"] == "open" and invoice["customer"] == sub["customer"]
+        if unsent or unpaid:
+            invoice.update(auto_advance=False, next_payment_attempt=None)
     sub.update(
         status=status,
         ended_at=now,
