@@ -185,11 +185,11 @@ class SubscriptionAdmin(ModelAdmin):
         *("collection", "stripe_id", "past_due_since"),
     )
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         more = self.STATE if obj else ("trial_days",)
         return ("org", "plan", "interval", "currency", *more)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.TERMS, *self.STATE) if obj else ()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -256,10 +256,10 @@ class TaxRateAdmin(ModelAdmin):
         *("country", "state", "name", "percentage", "valid_from", "stripe_id"),
     )
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.FIXED[:-1], "valid_until") if obj is None else (*self.FIXED, "valid_until")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.FIXED if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -349,7 +349,7 @@ class BillingDetailsAdmin(ServiceAdmin):
     autocomplete_fields = ("org", "partner")
     ordering = ("-id",)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("org",) if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from allauth.account.admin import EmailAddress
-from allauth.mfa.admin import Authenticator
+from allauth.account import admin as _of_account  # noqa: F401 - registers what is replaced below
+from allauth.account.models import EmailAddress
+from allauth.mfa import admin as _of_mfa  # noqa: F401 - so does this
+from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
-from django.contrib.auth.admin import Group
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone

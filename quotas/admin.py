@@ -24,7 +24,7 @@ from spoke.core.admin import ModelAdmin, ReadOnly, TabularInline
 from spoke.core.parsers import parse_json
 
 
-class LimitInline(Counted, TabularInline):
+class LimitInline(Counted, TabularInline):  # type: ignore[misc]
     model = models.PlanLimit
     fields = ("resource", "limit", "overage")
 
@@ -34,7 +34,7 @@ class PriceInline(TabularInline):
     fields = ("currency", "interval", "amount_minor")
 
 
-class ChargeInline(Counted, TabularInline):
+class ChargeInline(Counted, TabularInline):  # type: ignore[misc]
     model = models.PlanCharge
     fields = (
         *("resource", "currency", "model", "unit", "unit_size", "included", "unit_amount"),
@@ -105,7 +105,7 @@ class PlanAssignmentAdmin(ModelAdmin):
     autocomplete_fields = ("org",)
     fields = ("org", "plan")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("org",) if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -151,7 +151,7 @@ class LimitOverrideForm(ModelForm):  # type: ignore[type-arg]  # not subscriptab
 
 
 @admin.register(models.LimitOverride)
-class LimitOverrideAdmin(Counted, ModelAdmin):
+class LimitOverrideAdmin(Counted, ModelAdmin):  # type: ignore[misc]
     """One organization's own limits. An empty limit is unlimited; deleting brings the plan's back."""
 
     list_display = ("org", "resource", "limit", "expires_at", "reason", "created_at")
@@ -162,7 +162,7 @@ class LimitOverrideAdmin(Counted, ModelAdmin):
     form = LimitOverrideForm
     fields = ("org", "resource", "limit", "expires_at", "reason")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("org", "resource") if obj else ()
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -216,7 +216,7 @@ class QuotaSettingsAdmin(ModelAdmin):
     form = QuotaSettingsForm
     fields = ("org", "custom_settings")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("org",) if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

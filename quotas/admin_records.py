@@ -8,6 +8,7 @@ from django.contrib import admin
 from quotas import models
 from quotas.resources import Resource
 from spoke.core.admin import (
+    EMPTY,
     Column,
     ModelAdmin,
     Readable,
@@ -30,7 +31,7 @@ def counted(name: str) -> Column:
         return size(number) if row.resource == Resource.STORAGE else f"{number:,}"
 
     return column(
-        name, name.replace("_", " "), show, empty="unlimited" if name == "limit" else None
+        name, name.replace("_", " "), show, empty="unlimited" if name == "limit" else EMPTY
     )
 
 
@@ -50,7 +51,7 @@ class RecordAdmin(ReadOnly, Counted, ModelAdmin):  # type: ignore[misc]
     show_full_result_count = False
 
 
-class PeriodUsageInline(Counted, TabularInline):
+class PeriodUsageInline(Counted, TabularInline):  # type: ignore[misc]
     model = models.PeriodUsage
     fields = ("resource", "used")
 

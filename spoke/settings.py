@@ -407,5 +407,7 @@ UNFOLD = {
     "SITE_HEADER": "Spoke",
     "SITE_SUBHEADER": "Times are UTC",
     "SITE_SYMBOL": "hub",
+    # None: without it browsers ask for /favicon.ico.
+    "SITE_FAVICONS": [{"rel": "icon", "href": "data:,"}],
     "SIDEBAR": {"show_search": True},
 }

@@ -23,15 +23,18 @@ from spoke.core.errors import DomainError
 from spoke.core.models import IdempotencyRecord
 from spoke.core.money import format_minor
 
+# Fields that hold what a program said.
+PREFORMATTED = ("error", "log")
+EMPTY = "-"
 Column = str | Callable[[Any], Any]
 
 
 def column(
-    name: str, label: str, show: Callable[[Any], Any], *, empty: str | None = None
+    name: str, label: str, show: Callable[[Any], Any], *, empty: str = EMPTY
 ) -> Callable[[Any], Any]:
     """A column of a list, or a row of a page, that shows a field by `show(row)` and sorts by it.
 
-    `empty` stands where the field is null; None: as the admin shows what is empty.
+    `empty` stands where the field is null.
     """
 
     def shown(row: Any) -> Any:
@@ -68,6 +71,11 @@ def size(number: int) -> str:
     return rounded if number < 1024 else f"{rounded} ({number:,} bytes)"
 
 
+def as_it_is(text: str) -> Any:
+    """A traceback or the output of a program, with its lines and indentation."""
+    return format_html('<pre style="white-space: pre-wrap">{}</pre>', text) if text else EMPTY
+
+
 def link_to(row: Any) -> Any:
     """The row's name, as a link to its page where there is one."""
     meta = row._meta
@@ -97,9 +105,15 @@ def readable(model: Any, name: Column, *, in_list: bool) -> Column:
         label = field.verbose_name.removesuffix(" bytes")
         return column(field.name, label, lambda row: size(getattr(row, field.name)))
     if isinstance(field, DecimalField):
-        return column(field.name, field.verbose_name, lambda row: plain(getattr(row, field.name)))
+        return column(
+            field.name, str(field.verbose_name), lambda row: plain(getattr(row, field.name))
+        )
+    if field.name in PREFORMATTED and not in_list:
+        return column(
+            field.name, str(field.verbose_name), lambda row: as_it_is(getattr(row, field.name))
+        )
     if in_list and isinstance(field, ForeignKey):
-        return linked(field.name, field.verbose_name)
+        return linked(field.name, str(field.verbose_name))
     return name
 
 
@@ -108,9 +122,9 @@ def related_lists(request: HttpRequest, site: Any, row: Any) -> dict[str, list[t
     found: dict[str, list[tuple[str, str]]] = {}
     for relation in row._meta.get_fields(include_hidden=True):
         key, meta = getattr(relation, "field", None), getattr(relation.related_model, "_meta", None)
-        if relation.concrete or key is None or not site.is_registered(relation.related_model):
+        if relation.concrete or not key or not meta or not site.is_registered(meta.model):
             continue
-        if not site.get_model_admin(relation.related_model).has_view_permission(request):
+        if not site.get_model_admin(meta.model).has_view_permission(request):
             continue
         path = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
         target = key.target_field
@@ -126,26 +140,23 @@ def related_lists(request: HttpRequest, site: Any, row: Any) -> dict[str, list[t
 class Readable:
     """Money with its currency, bytes with their unit; in lists, what a row belongs to as a link."""
 
-    model: Any
-    fields: Any
-
-    def readable(self, name: Column, *, in_list: bool = False) -> Column:
+    def readable(self: Any, name: Column, *, in_list: bool = False) -> Column:
         """See the function."""
         return readable(self.model, name, in_list=in_list)
 
-    def get_list_display(self, request: HttpRequest) -> list[Column]:
+    def get_list_display(self, request: HttpRequest) -> Any:
         # The first column is the link to the row's own page.
         first, *others = super().get_list_display(request)  # type: ignore[misc]
         return [self.readable(first), *(self.readable(name, in_list=True) for name in others)]
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Column]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = super().get_fields(request, obj)  # type: ignore[misc]
         if obj is not None and not self.has_change_permission(request, obj):  # type: ignore[attr-defined]
             return [self.readable(name) for name in names]
         read_only = super().get_readonly_fields(request, obj)  # type: ignore[misc]
         return [self.readable(name) if name in read_only else name for name in names]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Column]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = super().get_readonly_fields(request, obj)  # type: ignore[misc]
         return [self.readable(name) for name in names]
 
@@ -153,19 +164,18 @@ class Readable:
 class ModelAdmin(Readable, unfold.ModelAdmin):  # type: ignore[misc]
     """What every table's admin is made of. A row's page leads to the lists of what belongs to it."""
 
-    change_form_outer_after_template = "core/admin/related.html"
+    change_form_outer_after_template: Any = "core/admin/related.html"
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    ) -> Any:
         # What no link of the list leads to, and PostgreSQL would refuse.
         if any("\0" in value for values in request.GET.lists() for value in values[1]):
             return redirect(f"{request.path}?{ERROR_FLAG}=1")
         if not all(pk.isdecimal() for pk in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             messages.error(request, "Choose rows of the list.")
             return redirect(request.path)
-        page: HttpResponse = super().changelist_view(request, extra_context)
-        return page
+        return super().changelist_view(request, extra_context)
 
     def changeform_view(
         self,
@@ -173,14 +183,13 @@ class ModelAdmin(Readable, unfold.ModelAdmin):  # type: ignore[misc]
         object_id: str | None = None,
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
+    ) -> Any:
         # Django's search box looks up what was sent before it is checked, and falls over letters.
         sent = request.POST.copy()
         for name in self.autocomplete_fields:
             sent.setlist(name, [pk for pk in sent.getlist(name) if pk.isdecimal()])
         request.POST = sent  # type: ignore[assignment]  # as the request's own code replaces it
-        page: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
-        return page
+        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def render_change_form(
         self,
@@ -205,11 +214,12 @@ class TabularInline(Readable, unfold.TabularInline):  # type: ignore[misc]
     extra = 0
     hide_title = True
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Column]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.get_fields(request, obj)
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Column]:
-        return [self.readable(name, in_list=True) for name in self.fields]
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names: Any = self.fields
+        return [self.readable(name, in_list=True) for name in names]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
