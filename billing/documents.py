@@ -16,7 +16,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from fpdf import FPDF, TextStyle
 
-from billing.models import Branding, CreditNote, Invoice, NoteKind
+from billing.models import Branding, CreditNote, Invoice, InvoiceLine, NoteKind
 from spoke.core.money import format_minor
 
 # Of its own, so that a name in any alphabet of Europe prints, whatever the machine has installed.
@@ -87,7 +87,7 @@ def _invoice(invoice: Invoice) -> dict[str, Any]:
     currency = invoice.currency
     lines = [
         PrintedLine(
-            description=line.description,
+            description=_description(line),
             period=_period(line.start, line.end),
             quantity=_quantity(line.quantity, line.unit),
             unit_price="" if line.kind != "overage" else f"{line.unit_amount.normalize():f}",
@@ -173,6 +173,12 @@ def _printable() -> frozenset[int]:
     letters = frozenset(font.cmap)
     font.close()
     return letters
+
+
+def _description(line: InvoiceLine) -> str:
+    """With what is included: the price is of what goes beyond it."""
+    included = f"; {_quantity(line.included, '')} included" if line.included else ""
+    return f"{line.description}{included}"
 
 
 def _period(start: datetime, end: datetime) -> str:

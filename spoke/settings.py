@@ -346,6 +346,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
+# Of the admin: 2026-11-26 09:30:00.
+FORMAT_MODULE_PATH = "spoke.formats"
 SITE_NAME = "Spoke"
 
 # --- logs -----------------------------------------------------------------------------------
@@ -401,4 +403,12 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(),
     cache_logger_on_first_use=True,
 )
-UNFOLD = {"SITE_TITLE": "Spoke", "SITE_HEADER": "Spoke", "SITE_SYMBOL": "hub"}
+UNFOLD = {
+    "SITE_TITLE": "Spoke",
+    "SITE_HEADER": "Spoke",
+    "SITE_SUBHEADER": "Times are UTC",
+    "SITE_SYMBOL": "hub",
+    # None: without it browsers ask for /favicon.ico.
+    "SITE_FAVICONS": [{"rel": "icon", "href": "data:,"}],
+    "SIDEBAR": {"show_search": True},
+}

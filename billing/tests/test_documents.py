@@ -33,7 +33,8 @@ def test_the_page_says_what_is_owed_and_for_what(invoice, org_id):
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     assert "Invoice SPK-2026-000001" in text
     assert "Pro, one month 2026-03-05 to 2026-04-05 1 49.00" in text
-    assert "Compile jobs beyond the plan 2026-03-05 to 2026-04-05 25,000 job 0.05 1,200.00" in text
+    assert "Compile jobs beyond the plan; 1,000 included 2026-03-05 to 2026-04-05" in text
+    assert "25,000 job 0.05 1,200.00" in text
     assert "Total USD 1,249.00" in text
     assert "Due 2026-04-19." in text
 

@@ -18,3 +18,9 @@ def client_address(request: HttpRequest) -> str:
             return chain[-hops]
     # A server behind a unix socket has no peer address.
     return str(request.META.get("REMOTE_ADDR") or "127.0.0.1")
+
+
+def wants_page(request: HttpRequest) -> bool:
+    """Whether a browser asks at an address that has pages for people."""
+    pages = request.path.startswith(("/accounts/", "/admin/"))
+    return pages and "text/html" in request.headers.get("Accept", "")

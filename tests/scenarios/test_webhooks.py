@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import requests
 from django.apps import apps
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from billing.models import EventStatus, Invoice, PaymentMethod, Subscription, WebhookEvent
 from billing.services import inbox
@@ -113,8 +113,12 @@ def test_an_event_that_fails_is_tried_again_and_then_waits_for_staff(hook, world
     world.to(world.at + timedelta(days=3), step=timedelta(hours=6))
     row.refresh_from_db()
     assert (row.status, row.attempts) == (EventStatus.DEAD, inbox.ATTEMPTS)
+    with pytest.raises(CommandError, match="The admin says of each why"):
+        call_command("replay_webhooks", verbosity=0)
+    with pytest.raises(CommandError, match="There is no event evt_nope"):
+        call_command("replay_webhooks", "evt_nope", row.event_id, verbosity=0)
     monkeypatch.undo()
-    call_command("replay_webhooks", verbosity=0)
+    call_command("replay_webhooks", row.event_id, verbosity=0)
     row.refresh_from_db()
     assert (row.status, row.error) == (EventStatus.DONE, "")
 
