@@ -6,14 +6,16 @@ from django.test import RequestFactory
 from spoke.core.wsgi import ForgivingRequest, Handler
 
 
+def environ_of(**values):
+    return RequestFactory()._base_environ(**values)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     "content_type",
     ["application/json; x*=nonsense''b", "multipart/form-data; boundary*=a; boundary*0=b"],
 )
 def test_a_content_type_that_cannot_be_read_is_none(db, content_type):
-    environ = RequestFactory()._base_environ(
-        REQUEST_METHOD="POST", PATH_INFO="/nowhere", CONTENT_TYPE=content_type
-    )
+    environ = environ_of(REQUEST_METHOD="POST", PATH_INFO="/nowhere", CONTENT_TYPE=content_type)
     assert ForgivingRequest(dict(environ)).content_type == ""
     answered = []
     body = Handler()(environ, lambda status, headers: answered.append(status))
@@ -22,6 +24,6 @@ def test_a_content_type_that_cannot_be_read_is_none(db, content_type):
 
 
 def test_one_that_can_is_kept():
-    environ = RequestFactory()._base_environ(CONTENT_TYPE="text/plain; charset=latin-1")
+    environ = environ_of(CONTENT_TYPE="text/plain; charset=latin-1")
     request = ForgivingRequest(environ)
     assert (request.content_type, request.encoding) == ("text/plain", "latin-1")
