@@ -7,6 +7,7 @@ The template keeps to the elements that the PDF library lays out: headings, para
 import base64
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,21 @@ def _buyer(to: dict[str, str]) -> list[str]:
         f"Tax id {to['tax_id']}" if to.get("tax_id") else "",
         to.get("email", ""),
     ]
+    if not _printable().issuperset(ord(char) for line in told if line for char in line):
+        # Of a script that the PDF has no letters for: its readers know by this whom it is for.
+        told.insert(0, to.get("name"))
     return [line for line in told if line]
+
+
+@cache
+def _printable() -> frozenset[int]:
+    """The characters that the font of PDFs has."""
+    pdf = FPDF()
+    pdf.add_font(FONT, "", FONTS / "DejaVuSans.ttf")
+    font: Any = pdf.fonts[FONT.lower()]
+    letters = frozenset(font.cmap)
+    font.close()
+    return letters
 
 
 def _description(line: InvoiceLine) -> str:

@@ -1,5 +1,6 @@
 """Who is calling, and what they may do in which organization."""
 
+import re
 from dataclasses import dataclass, field
 
 from orgs.models import ApiToken, Membership, Organization, OrganizationStatus, User
@@ -28,6 +29,7 @@ class Actor:
 
 # Names the organization that a person calls for, where the address names none.
 ACCOUNT_HEADER = "X-Spoke-Organization"
+NUMBER = re.compile("[0-9]{1,18}")  # as in addresses (spoke.core.converters)
 SYSTEM = Actor("system", None, "system")
 
 
@@ -112,7 +114,9 @@ def resolve_context(principal: Principal, ref: str) -> OrgContext:
 
 
 def _by_ref(ref: str, prefix: str = "") -> dict[str, str | int]:
-    # A slug starts with a letter, so the two never meet.
+    # A slug starts with a letter, so the two never meet. Not every digit or number is a number of ours.
+    if ref.isdigit() and not NUMBER.fullmatch(ref):
+        raise NotFound("There is no such organization, or you are not a member of it.")
     return {f"{prefix}id": int(ref)} if ref.isdigit() else {f"{prefix}name": ref}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.documents import invoice_page, invoice_pdf
+from billing.documents import _buyer, invoice_page, invoice_pdf
 from billing.models import Invoice
 from billing.tests.conftest import START, at, work_through
 from quotas.resources import Resource
@@ -44,6 +44,18 @@ def test_what_an_organization_calls_itself_is_text(invoice, org_id):
     with tenancy.organization(org_id):
         assert "<script>" not in invoice_page(invoice)
         assert invoice_pdf(invoice).startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    ("legal_name", "shown"),
+    [
+        ("Söhne, Łódź, Αθήνα", ["Söhne, Łódź, Αθήνα", "owner@example.com"]),
+        ("株式会社", ["acme", "株式会社", "owner@example.com"]),
+    ],
+)
+def test_whom_the_pdf_has_no_letters_for_is_named_by_what_it_has(invoice, legal_name, shown):
+    """Or the document would be made out to nobody."""
+    assert _buyer({**invoice.bill_to, "legal_name": legal_name}) == shown
 
 
 def test_the_pdf_is_one_page_and_the_same_each_time(invoice, org_id):

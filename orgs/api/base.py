@@ -136,7 +136,7 @@ class SharedViewSet(SpokeViewSet):
     """
 
     permission: ClassVar[Permission]
-    http_method_names = ["get", "head", "options"]
+    http_method_names = ["get", "head"]
     context: OrgContext | None = None
     grant: Grant | None = None
     remembered: bool = False

@@ -5,7 +5,7 @@ Lock order: the organization's row first. With it held, "at least one owner" can
 
 from datetime import datetime
 
-from django.db.models import F, Q
+from django.db.models import F
 
 from orgs.context import Actor
 from orgs.models import (
@@ -133,8 +133,8 @@ def remove_member(
         _require_rank(context_role, granted=None, held=Role(membership.role))
     if membership.role == Role.OWNER:
         _give_up_ownership(org, membership, now)
-    OwnershipTransfer.objects.filter(org=org, status=TransferStatus.PENDING).filter(
-        Q(to_user_id=user_id) | Q(from_user_id=user_id)
+    OwnershipTransfer.objects.filter(
+        org=org, to_user_id=user_id, status=TransferStatus.PENDING
     ).update(status=TransferStatus.CANCELLED, ended_at=now)
     user, role = membership.user, membership.role
     membership.delete()
@@ -142,7 +142,10 @@ def remove_member(
 
 
 def _give_up_ownership(org: Organization, membership: Membership, now: datetime) -> None:
-    """Another owner stands for the organization. The caller holds the organization's row."""
+    """Another owner stands for the organization, and what this one offered to hand over is void.
+
+    The caller holds the organization's row.
+    """
     others = Membership.objects.for_org(org.pk).owners().exclude(pk=membership.pk)
     heir = others.order_by("created_at", "pk").first()
     if heir is None:
@@ -150,6 +153,9 @@ def _give_up_ownership(org: Organization, membership: Membership, now: datetime)
     Organization.objects.filter(pk=org.pk, owner_id=membership.user_id).update(
         owner_id=heir.user_id, revision=F("revision") + 1, updated_at=now
     )
+    OwnershipTransfer.objects.filter(
+        org=org, from_user_id=membership.user_id, status=TransferStatus.PENDING
+    ).update(status=TransferStatus.CANCELLED, ended_at=now)
 
 
 def _record(

@@ -197,9 +197,10 @@ def close_organization(
 
 
 def reopen_organization(*, org: Organization, actor: Actor, now: datetime) -> Organization:
-    """A closed organization is active again; what closing ended stays ended.
+    """A closed organization is active again, or suspended if staff had suspended it.
 
-    An organization that is not closed is left as it is. Raises Conflict once the purge is due.
+    What closing ended stays ended. An organization that is not closed is left as it is. Raises Conflict
+    once the purge is due.
     """
     org = lock_organization(org.pk)
     if org.status != OrganizationStatus.CLOSED:
@@ -208,10 +209,10 @@ def reopen_organization(*, org: Organization, actor: Actor, now: datetime) -> Or
         raise Conflict("It is too late: the organization is being purged.", code="purge_due")
     return _set_status(
         org,
-        OrganizationStatus.ACTIVE,
+        OrganizationStatus.SUSPENDED if org.staff_hold else OrganizationStatus.ACTIVE,
         actor=actor,
         action="organization.reopened",
-        reason="",
+        reason=org.staff_hold,
         now=now,
     )
 
@@ -225,6 +226,8 @@ def suspend_organization(
         raise Conflict("The organization is closed.", code="organization_closed")
     if org.status == OrganizationStatus.SUSPENDED:
         return org
+    if actor.kind == "staff":
+        org.staff_hold = reason
     return _set_status(
         org,
         OrganizationStatus.SUSPENDED,
@@ -240,6 +243,7 @@ def reactivate_organization(*, org: Organization, actor: Actor, now: datetime) -
     org = lock_organization(org.pk)
     if org.status != OrganizationStatus.SUSPENDED:
         return org
+    org.staff_hold = ""
     return _set_status(
         org,
         OrganizationStatus.ACTIVE,

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from conftest import door
-from orgs.context import SYSTEM
+from orgs.context import SYSTEM, Actor
 from orgs.models import (
     ApiToken,
     AuditEvent,
@@ -163,6 +163,28 @@ def test_a_suspended_organization_can_be_read_and_left(cast, api):
     assert (refused.status_code, refused.json()["code"]) == (403, "organization_suspended")
     reactivate_organization(org=cast.org, actor=SYSTEM, now=now)
     assert api("owner").patch("/orgs/acme", {"description": "x"}).status_code == 200
+
+
+def test_reopening_is_no_way_around_a_suspension_by_staff(cast, api):
+    staff, now = Actor("staff", cast.staff.pk, cast.staff.email), timezone.now()
+    suspend_organization(org=cast.org, actor=staff, reason="Spam.", now=now)
+    owner = api("owner")
+    assert owner.delete("/orgs/acme").json()["status"] == "closed"
+    reopened = owner.post("/orgs/acme/reopen").json()
+    assert (reopened["status"], reopened["status_reason"]) == ("suspended", "Spam.")
+    refused = owner.post("/orgs/acme/invitations", {"email": "a@x.example"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "organization_suspended")
+    assert not Invitation.objects.exists()
+    reactivate_organization(org=cast.org, actor=staff, now=now)
+    owner.delete("/orgs/acme")
+    assert owner.post("/orgs/acme/reopen").json()["status"] == "active"
+
+
+def test_a_suspension_that_spoke_made_by_itself_is_not_kept_over_a_closing(cast, api):
+    suspend_organization(org=cast.org, actor=SYSTEM, reason="Overdue.", now=timezone.now())
+    owner = api("owner")
+    owner.delete("/orgs/acme")
+    assert owner.post("/orgs/acme/reopen").json()["status"] == "active"
 
 
 def test_closing_at_once_is_done_once(committed_cast):

@@ -202,3 +202,11 @@ def test_times_are_utc(cast, api):
     body = api("owner").get("/orgs/acme").json()
     assert body["created_at"].endswith("Z")
     assert body["created_at"] <= timezone.now().isoformat().replace("+00:00", "Z")
+
+
+def test_a_method_that_is_not_known_is_told_those_that_are(cast, api):
+    for method in ("options", "trace", "post"):
+        refused = getattr(api("owner"), method)("/orgs/acme")
+        assert (refused.status_code, refused.json()["code"]) == (405, "method_not_allowed")
+        assert refused.headers["Allow"] == "GET, HEAD, PUT, PATCH, DELETE"
+        assert getattr(api("outsider"), method)("/orgs/acme").status_code == 404

@@ -323,3 +323,15 @@ def test_the_time_of_last_use_is_kept_to_the_minute(cast, api):
         assert used is not None
         seen.append(used.strftime("%H:%M:%S"))
     assert seen == ["10:00:00", "10:00:00", "10:01:00"]
+
+
+def test_nobody_gets_anothers_secret_by_repeating_their_request(cast, api):
+    body, headers = {"name": "ci", "role": "owner"}, {"Idempotency-Key": "create-ci"}
+    made = api("owner").post("/orgs/acme/tokens", body, headers=headers)
+    assert made.status_code == 201
+    refused = api("admin").post("/orgs/acme/tokens", body, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
+    assert made.json()["token"] not in refused.content.decode()
+    again = api("owner").post("/orgs/acme/tokens", body, headers=headers)
+    assert again.json() == made.json()
+    assert ApiToken.objects.filter(org=cast.org).count() == 1

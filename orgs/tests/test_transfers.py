@@ -81,6 +81,16 @@ def test_an_offer_ends_when_its_recipient_goes(cast, api):
     assert api("developer").post("/orgs/acme/transfer/accept").status_code == 404
 
 
+def test_an_offer_ends_when_who_made_it_owns_no_more(cast, api):
+    api("owner").patch(f"/orgs/acme/members/{cast.admin.pk}", {"role": "owner"})
+    api("owner").post("/orgs/acme/transfer", OFFER)
+    api("admin").patch(f"/orgs/acme/members/{cast.owner.pk}", {"role": "viewer"})
+    assert api("developer").post("/orgs/acme/transfer/accept").status_code == 404
+    assert Organization.objects.get(pk=cast.org.pk).owner == cast.admin
+    roles = dict(Membership.objects.filter(org=cast.org).values_list("user_id", "role"))
+    assert (roles[cast.owner.pk], roles[cast.developer.pk]) == ("viewer", "developer")
+
+
 def test_accepting_and_cancelling_at_once_has_one_outcome(committed_cast):
     cast = committed_cast
     owner, developer = cast.client("owner"), cast.client("developer")

@@ -11,7 +11,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from orgs.context import OrgContext
+from orgs.context import OrgContext, Principal
 from orgs.roles import Role
 from orgs.services.grants import Grant, Sighting
 from quotas.errors import PlansMissing
@@ -79,7 +79,12 @@ class GovernedThrottle(BaseThrottle):
             return _of_organization(request, cast("OrgScopedViewSet", view))
         if request.user is not None and request.user.pk is not None:
             return rate_limit.hit_user(user_id=request.user.pk, limit=PERSON_LIMIT)
-        return None
+        # A service token that asks for itself, of no organization in the address.
+        token = request.auth.token if isinstance(request.auth, Principal) else None
+        if token is None or token.org_id is None:
+            return None
+        limit = _api_limit(token.org_id, None, timezone.now())
+        return rate_limit.hit_organization(org_id=token.org_id, limit=limit)
 
 
 def _of_organization(request: Request, view: "OrgScopedViewSet") -> Verdict:

@@ -100,6 +100,15 @@ def test_staff_get_through_to_raise_a_limit_that_is_used_up(api, cast):
     assert headers(owner)["X-RateLimit-Remaining"] == "999"
 
 
+def test_a_service_token_that_asks_for_itself_is_counted(api, cast):
+    made = api("owner").post("/orgs/acme/tokens", {"name": "ci"}).json()
+    client = APIClient(headers={"Authorization": f"Bearer {made['token']}"})
+    assert headers(client.get("/me"))["RateLimit"] == '"hour";r=998;t=3600'
+    override(cast.org.pk, Resource.API_REQUESTS, 2)
+    refused = client.get("/me")
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+
+
 def test_a_change_of_the_limit_applies_to_the_next_request(api, cast, give):
     client = api("owner")
     assert headers(client.get(URL))["X-RateLimit-Limit"] == "1000"

@@ -120,7 +120,10 @@ def test_a_person_names_the_organization(api, cast):
     assert (used(cast.other_org), used(cast.org)) == (1, before + 2)
 
 
-@pytest.mark.parametrize("named", ["acme", "no-such-org", "99999", "a b", "\N{SNOWMAN}"])
+@pytest.mark.parametrize(
+    "named",
+    ["acme", "no-such-org", "99999", "9" * 5000, "a b", "\N{SNOWMAN}"],
+)
 @pytest.mark.parametrize("who", ["outsider", "staff"])
 def test_an_organization_of_others_is_refused(api, cast, named, who):
     before = used(cast.org)

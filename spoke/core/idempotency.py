@@ -56,7 +56,7 @@ def run_once(
     """Runs the handler once for this key; another call with the key gets the first one's answer.
 
     Must be called inside a tenancy scope's transaction. Raises Conflict while a twin is running and
-    Unprocessable when the key was used for another request.
+    Unprocessable when the key was used for another request or by somebody else.
     """
     scope = tenancy.current()
     owner = {"org_id": scope.org_id} if scope.org_id else {"org_id": None, "user_id": user_id}
@@ -70,7 +70,7 @@ def run_once(
         record.delete()
         record = None
     if record is not None:
-        return _replay(record, request_hash)
+        return _replay(record, request_hash, user_id)
     response = handler()
     IdempotencyRecord.objects.create(
         **{"user_id": user_id, **owner},
@@ -109,7 +109,7 @@ def run_outside(
             with tenancy.scoped(scope):
                 kept = _kept(scope, user_id, key, now)
                 if kept is not None:
-                    return _replay(kept, request_hash)
+                    return _replay(kept, request_hash, user_id)
             response = handler()
             with tenancy.scoped(scope):
                 return run_once(**options, handler=lambda: response)
@@ -133,8 +133,9 @@ def _in_use() -> Conflict:
     )
 
 
-def _replay(record: IdempotencyRecord, request_hash: str) -> Response:
-    if record.request_hash != request_hash:
+def _replay(record: IdempotencyRecord, request_hash: str, user_id: int | None) -> Response:
+    # An answer may hold what its reader could not have made, such as the secret of an owner's token.
+    if record.request_hash != request_hash or record.user_id != user_id:
         raise Unprocessable(
             "This Idempotency-Key was used for a different request.",
             code="idempotency_key_reused",

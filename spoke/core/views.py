@@ -27,6 +27,8 @@ class SpokeViewSet(GenericViewSet[Any]):
     """
 
     pagination_class: Any = GenericViewSet.pagination_class
+    # What an answer's Allow is made of. Nothing answers OPTIONS or TRACE.
+    http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     now: datetime
     # Actions that take no body; one that is sent all the same is refused.
     without_body: ClassVar[frozenset[str]] = frozenset()

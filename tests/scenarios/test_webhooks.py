@@ -335,3 +335,24 @@ def test_no_call_to_stripe_inside_a_transaction(world):
         tenancy.organization(world.acme),
     ):
         client.api().customers.list()
+
+
+def test_the_subscription_of_a_deleted_customer_has_ended_whatever_is_told_first(world):
+    world.subscribe()
+    customer = world.customer()
+    client.api().customers.delete(customer)
+    assert inbox.refresh_customer(customer=customer)
+    world.settle()
+    assert (world.plan(), world.subscription().status) == ("free", "canceled")
+    assert not WebhookEvent.objects.exclude(status=EventStatus.DONE).exists()
+
+
+def test_what_is_told_of_a_draft_that_is_gone_is_done(world):
+    world.subscribe()
+    made = client.api().invoices.create({"customer": world.customer(), "currency": "usd"})
+    client.api().invoices.update(made.id, {"description": "A mistake"})
+    client.api().invoices.delete(made.id)
+    world.settle()
+    rows = WebhookEvent.objects.filter(object_id=made.id)
+    assert set(rows.values_list("status", "attempts")) == {(EventStatus.DONE, 1)}
+    assert rows.count() == 3

@@ -18,6 +18,12 @@ from spoke.core.middleware import RequestLogMiddleware
         (2, "6.6.6.6, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
         (2, "203.0.113.9", "10.0.0.1"),
         (1, "", "10.0.0.1"),
+        (1, "unknown", "10.0.0.1"),
+        (2, "'; --, 203.0.113.9", "10.0.0.1"),
+        (1, "203.0.113.9:51234", "203.0.113.9"),
+        (1, "[2001:db8::7]:51234", "2001:db8::7"),
+        (1, "[2001:db8::7]", "2001:db8::7"),
+        (1, "fe80::7%eth0", "fe80::7"),
     ],
 )
 def test_only_what_trusted_proxies_wrote_is_believed(settings, hops, forwarded, expected):
@@ -28,6 +34,13 @@ def test_only_what_trusted_proxies_wrote_is_believed(settings, hops, forwarded, 
 
 def test_a_peer_without_an_address_is_local(settings):
     assert client_address(RequestFactory().get("/", REMOTE_ADDR="")) == "127.0.0.1"
+
+
+@pytest.mark.parametrize("forwarded", ["unknown", "203.0.113.9:51234", "[2001:db8::7]:51234"])
+def test_an_odd_address_breaks_no_limit_by_address(settings, client, forwarded):
+    settings.SPOKE_TRUSTED_PROXIES = 1
+    answer = client.get("/invitations/nothing", headers={"X-Forwarded-For": forwarded})
+    assert answer.status_code == 404
 
 
 def test_a_claimed_address_is_not_logged():
