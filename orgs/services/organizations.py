@@ -24,6 +24,7 @@ from orgs.models import (
 from orgs.roles import Role
 from orgs.services.audit import record_event
 from spoke.core import idempotency, tenancy
+from spoke.core.database import is_same_json
 from spoke.core.errors import Conflict, InvalidInput
 
 # How long a closed organization can be reopened before everything in it is deleted.
@@ -123,7 +124,11 @@ def update_organization(
 
     `changes` may hold display_name, description and settings. The caller holds the row locked.
     """
-    changed = {name: value for name, value in changes.items() if getattr(org, name) != value}
+    changed = {
+        name: value
+        for name, value in changes.items()
+        if not is_same_json(getattr(org, name), value)
+    }
     if not changed:
         return org
     for name, value in changed.items():
