@@ -11,52 +11,72 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from djstripe import admin as _of_djstripe  # noqa: F401 - registers what is replaced below
 from djstripe import models as mirrored
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from billing import credit_admin, models  # noqa: F401 - registers what it has
 from billing.models import Collection, Invoice, InvoiceStatus, Subscription
 from billing.services import inbox, invoicing, subscriptions
 from billing.tasks import process_event, push_due_invoices
 from orgs.admin import actor_of
-from spoke.core.admin import ReadOnly
+from orgs.models import Organization
+from spoke.core.admin import ModelAdmin, ReadOnly, TabularInline, amount, change_each, link_to
 from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.errors import Conflict, DomainError
 
 AMOUNTS = ("quantity", "unit", "included", "unit_amount", "amount_minor")
 
 
-def change_each(request: HttpRequest, rows: QuerySet[Any], change: Callable[[Any], object]) -> None:
-    """Runs a service on each row and says what became of it."""
-    for row in rows:
-        try:
-            change(row)
-        except DomainError as error:
-            messages.error(request, f"{row}: {error.detail}")
-        else:
-            messages.success(request, f"{row}: done.")
-
-
-class LineInline(ReadOnly, TabularInline):  # type: ignore[misc]
+class LineInline(TabularInline):
     model = models.InvoiceLine
     fields = ("position", "description", "start", "end", *AMOUNTS)
     ordering = ("position",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Its currency is the invoice's.
+        lines: QuerySet[Any] = super().get_queryset(request)
+        return lines.select_related("invoice")
 
 
 @admin.register(Invoice)
 class InvoiceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     """Documents. How they were settled is told by the actions of the list."""
 
-    list_display = ("__str__", "billed_to", "status", "total_minor", "currency", "period_start")
+    list_display = ("__str__", "billed_to", "status", "total_minor", "due", "period_start")
     list_filter = ("status", "currency", "period_start")
     search_fields = ("number", "bill_to__name", "=org__id")
     ordering = ("-period_start", "-id")
-    # Its organization may be gone: the document says whom it was for.
-    exclude = ("org",)
+    fields = (
+        *("number", "status", "source", "organization", "bill_to", "document", "branding"),
+        *("period_start", "period_end", "subtotal_minor", "tax_minor", "tax_note", "total_minor"),
+        *("credited_minor", "due", "created_at", "finalized_at", "due_at", "settled_at"),
+        *("settled_by", "settlement_note", "nothing_due", "stripe_id", "pushed_at"),
+    )
     inlines = (LineInline,)
     actions = ("credit", "mark_paid", "void", "give_up")
     show_full_result_count = False
+
+    @admin.display(description="due")
+    def due(self, invoice: Invoice) -> str:
+        """What is still to be paid."""
+        return amount(invoice.due_minor, invoice.currency)
+
+    @admin.display(description="organization")
+    def organization(self, invoice: Invoice) -> str:
+        """A link, unless it is purged: an invoice outlives it."""
+        org = Organization.objects.filter(pk=invoice.org_id).first()
+        return link_to(org) if org else f"purged (it was number {invoice.org_id})"
+
+    @admin.display(description="document")
+    def document(self, invoice: Invoice) -> str:
+        """As its organization sees it."""
+        path = f"/orgs/{invoice.org_id}/invoices/{invoice.pk}"
+        return format_html(
+            '<a href="{0}/html" class="text-link">page</a>, <a href="{0}/pdf" class="text-link">PDF</a>',
+            path,
+        )
 
     @admin.display(description="to")
     def billed_to(self, invoice: Invoice) -> str:
@@ -106,7 +126,19 @@ class InvoiceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 class SubscriptionForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     """Of a new subscription also the days of its trial."""
 
-    trial_days = IntegerField(min_value=0, max_value=730, initial=0, required=False)
+    trial_days = IntegerField(
+        min_value=0,
+        max_value=730,
+        initial=0,
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget,
+    )
+
+    class Meta:
+        help_texts: ClassVar[dict[str, str]] = {"currency": "Three letters, such as usd."}
+
+    def clean_currency(self) -> str:
+        return str(self.cleaned_data["currency"]).lower()
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
@@ -153,11 +185,11 @@ class SubscriptionAdmin(ModelAdmin):
         *("collection", "stripe_id", "past_due_since"),
     )
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         more = self.STATE if obj else ("trial_days",)
         return ("org", "plan", "interval", "currency", *more)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.TERMS, *self.STATE) if obj else ()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -185,6 +217,7 @@ class SubscriptionAdmin(ModelAdmin):
             trial_days=form.cleaned_data.get("trial_days") or 0,
         )
         obj.pk = done.pk
+        obj.refresh_from_db()
 
     def _each(
         self, request: HttpRequest, rows: QuerySet[Subscription], change: Callable[..., object]

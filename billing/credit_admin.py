@@ -3,23 +3,23 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.forms import FileField, IntegerField, ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminIntegerFieldWidget
 
 from billing import models
 from billing.models import NoteKind
+from billing.models.details import COUNTRY
 from billing.services import credit_notes
 from billing.services.credits import grant_credit
 from billing.services.details import OWN, change_details
 from billing.services.partners import checked_logo
 from billing.tasks import push_details, push_due_notes, sync_taxes
 from orgs.admin import actor_of
-from spoke.core.admin import ReadOnly
+from spoke.core.admin import ModelAdmin, ReadOnly, change_each
 from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.errors import DomainError
 
@@ -73,9 +73,24 @@ class ServiceAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.pk = form.done.pk
+        # It is named in what the page says next.
+        obj.refresh_from_db()
 
 
 class CreditForm(ServiceForm):
+    amount_minor = IntegerField(
+        min_value=1,
+        label="Amount",
+        help_text="In minor units (cents).",
+        widget=UnfoldAdminIntegerFieldWidget,
+    )
+
+    class Meta:
+        help_texts: ClassVar[dict[str, str]] = {
+            "currency": "Three letters, such as usd.",
+            "priority": "The lowest is used first.",
+        }
+
     def perform(self, data: dict[str, Any]) -> models.Credit:
         return grant_credit(
             org_id=data["org"].pk,
@@ -104,7 +119,7 @@ class CreditAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         more = ("remaining_minor", "granted_by", "created_at", "note") if obj else ()
-        return (*self.fields, *more)
+        return [self.readable(name) if obj else name for name in (*self.fields, *more)]
 
 
 @admin.register(models.CreditApplication)
@@ -119,9 +134,12 @@ class NoteForm(ServiceForm):
     """Of an invoice that was given out."""
 
     amount_minor = IntegerField(
-        required=False, min_value=1, label="Amount", help_text="Minor units (cents), tax included;"
-        " empty: all that is left of the invoice.",
-    )  # fmt: skip
+        required=False,
+        min_value=1,
+        label="Amount",
+        help_text="In minor units (cents), tax included; empty: all that is left of the invoice.",
+        widget=UnfoldAdminIntegerFieldWidget,
+    )
 
     def perform(self, data: dict[str, Any]) -> models.CreditNote:
         done = credit_notes.issue_note(
@@ -159,7 +177,8 @@ class CreditNoteAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return ("invoice", "kind", "amount_minor", "reason")
-        return [name for name in (f.name for f in obj._meta.fields) if name not in ("id", "org")]
+        names = (field.name for field in obj._meta.fields)
+        return [self.readable(name) for name in names if name not in ("id", "org")]
 
     @admin.action(description="Mark as paid out", permissions=["act"])
     def mark_paid_out(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -176,19 +195,12 @@ class CreditNoteAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
         self._each(request, queryset, credit_notes.void_note)
 
     def _each(self, request: HttpRequest, queryset: QuerySet[Any], service: Any) -> None:
-        for row in queryset:
-            try:
-                with transaction.atomic():
-                    service(
-                        org_id=row.org_id,
-                        note_id=row.pk,
-                        actor=actor_of(request),
-                        now=timezone.now(),
-                    )
-            except DomainError as error:
-                messages.error(request, f"{row}: {error.detail}")
-            else:
-                messages.success(request, f"{row}: done.")
+        actor, now = actor_of(request), timezone.now()
+        change_each(
+            request,
+            queryset,
+            lambda note: service(org_id=note.org_id, note_id=note.pk, actor=actor, now=now),
+        )
 
     def has_act_permission(self, request: HttpRequest) -> bool:
         """Whoever may add credit notes in the admin may settle them."""
@@ -196,25 +208,39 @@ class CreditNoteAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
 
 
 class TaxRateForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    class Meta:
+        help_texts: ClassVar[dict[str, str]] = {
+            "country": "Two letters of ISO 3166-1, such as DE.",
+            "state": "As addresses there have it, such as CA; empty: all that has no rate of its own.",
+            "percentage": "Such as 19 for 19%.",
+            "valid_until": "The first day on which it does not hold any more.",
+        }
+
+    def clean_country(self) -> str:
+        return str(self.cleaned_data["country"]).upper()
+
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
-        if not self.errors:
-            row = self.instance
-            for name, value in data.items():
-                setattr(row, name, value)
-            try:
-                # The database knows whether it overlaps with another.
-                with transaction.atomic():
-                    row.save()
-                    transaction.set_rollback(True)
-            except IntegrityError as error:
-                raise ValidationError(
-                    "It ends before it begins, or another rate of the place holds then."
-                ) from error
-            finally:
-                if not self.initial:
-                    row.pk, row._state.adding = None, True
+        start, end = data.get("valid_from") or self.instance.valid_from, data.get("valid_until")
+        if start and end and end <= start:
+            self.add_error("valid_until", "It ends before it begins.")
         return data
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # the last of a form's checks has no public name
+        row, new = self.instance, self.instance.pk is None
+        if self.errors:
+            return
+        try:
+            # The database knows whether it overlaps with another.
+            with transaction.atomic():
+                row.save()
+                transaction.set_rollback(True)
+        except IntegrityError:
+            self.add_error(None, "It overlaps: another rate of the place holds then.")
+        finally:
+            if new:
+                row.pk, row._state.adding = None, True
 
 
 @admin.register(models.TaxRate)
@@ -230,10 +256,10 @@ class TaxRateAdmin(ModelAdmin):
         *("country", "state", "name", "percentage", "valid_from", "stripe_id"),
     )
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.FIXED[:-1], "valid_until") if obj is None else (*self.FIXED, "valid_until")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.FIXED if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -246,7 +272,10 @@ class TaxRateAdmin(ModelAdmin):
 
 class PartnerForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     logo_file = FileField(
-        required=False, label="Logo", help_text="PNG, 64 KiB at most; empty: stays as it is."
+        required=False,
+        label="Logo",
+        help_text="PNG, 64 KiB at most; empty: stays as it is.",
+        widget=UnfoldAdminFileFieldWidget,
     )
 
     def clean(self) -> dict[str, Any]:
@@ -282,6 +311,18 @@ class BrandingAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 class DetailsForm(ServiceForm):
+    class Meta:
+        help_texts: ClassVar[dict[str, str]] = {
+            "country": "Two letters of ISO 3166-1, such as DE.",
+            "partner": "In whose name invoices are printed; empty: ours.",
+        }
+
+    def clean_country(self) -> str:
+        country = str(self.cleaned_data["country"]).upper()
+        if country:
+            COUNTRY(country)
+        return country
+
     def perform(self, data: dict[str, Any]) -> models.BillingDetails:
         org_id = self.instance.org_id or data["org"].pk
         names = (*OWN, "tax_exempt", "partner")
@@ -308,7 +349,7 @@ class BillingDetailsAdmin(ServiceAdmin):
     autocomplete_fields = ("org", "partner")
     ordering = ("-id",)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("org",) if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

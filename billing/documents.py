@@ -7,6 +7,7 @@ The template keeps to the elements that the PDF library lays out: headings, para
 import base64
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from fpdf import FPDF, TextStyle
 
-from billing.models import Branding, CreditNote, Invoice, NoteKind
+from billing.models import Branding, CreditNote, Invoice, InvoiceLine, NoteKind
 from spoke.core.money import format_minor
 
 # Of its own, so that a name in any alphabet of Europe prints, whatever the machine has installed.
@@ -86,7 +87,7 @@ def _invoice(invoice: Invoice) -> dict[str, Any]:
     currency = invoice.currency
     lines = [
         PrintedLine(
-            description=line.description,
+            description=_description(line),
             period=_period(line.start, line.end),
             quantity=_quantity(line.quantity, line.unit),
             unit_price="" if line.kind != "overage" else f"{line.unit_amount.normalize():f}",
@@ -157,7 +158,27 @@ def _buyer(to: dict[str, str]) -> list[str]:
         f"Tax id {to['tax_id']}" if to.get("tax_id") else "",
         to.get("email", ""),
     ]
+    if not _printable().issuperset(ord(char) for line in told if line for char in line):
+        # Of a script that the PDF has no letters for: its readers know by this whom it is for.
+        told.insert(0, to.get("name"))
     return [line for line in told if line]
+
+
+@cache
+def _printable() -> frozenset[int]:
+    """The characters that the font of PDFs has."""
+    pdf = FPDF()
+    pdf.add_font(FONT, "", FONTS / "DejaVuSans.ttf")
+    font: Any = pdf.fonts[FONT.lower()]
+    letters = frozenset(font.cmap)
+    font.close()
+    return letters
+
+
+def _description(line: InvoiceLine) -> str:
+    """With what is included: the price is of what goes beyond it."""
+    included = f"; {_quantity(line.included, '')} included" if line.included else ""
+    return f"{line.description}{included}"
 
 
 def _period(start: datetime, end: datetime) -> str:

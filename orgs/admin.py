@@ -1,14 +1,18 @@
 """The admin of people, organizations and what ties them together."""
 
-from collections.abc import Callable
 from typing import Any
 
+from allauth.account import admin as _of_account  # noqa: F401 - registers what is replaced below
+from allauth.account.models import EmailAddress
+from allauth.mfa import admin as _of_mfa  # noqa: F401 - so does this
+from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from orgs import models
@@ -17,8 +21,7 @@ from orgs.models import Organization, User
 from orgs.services import organizations
 from orgs.services.people import touch_organizations_of
 from orgs.services.tokens import revoke_personal_token, revoke_service_token
-from spoke.core.admin import ReadOnly
-from spoke.core.errors import DomainError
+from spoke.core.admin import ModelAdmin, ReadOnly, TabularInline, change_each
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -39,15 +42,29 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     search_fields = ("email", "name")
     ordering = ("email",)
     readonly_fields = ("date_joined", "last_login")
+    RIGHTS = ("is_staff", "is_superuser", "groups")
     fieldsets = (
         (None, {"fields": ("email", "name", "password")}),
-        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        ("Rights", {"fields": ("is_active", *RIGHTS)}),
         ("Dates", {"fields": ("date_joined", "last_login")}),
     )
     add_fieldsets: Any = (
         (None, {"classes": ("wide",), "fields": ("email", "name", "password1", "password2")}),
     )
-    filter_horizontal = ("groups",)
+    # Two lists beside each other are wider than the page.
+    filter_horizontal = ()
+    autocomplete_fields = ("groups",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        # Whoever may change people could else give themselves every right.
+        names = super().get_readonly_fields(request, obj)
+        return names if request.user.is_superuser else [*names, *self.RIGHTS]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Nor by the password of a colleague who has more of them.
+        others = obj is not None and (obj.is_staff or obj.is_superuser) and obj != request.user
+        allowed: bool = super().has_change_permission(request, obj)
+        return allowed and (request.user.is_superuser or not others)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -57,23 +74,62 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
         touch_organizations_of(user=obj)
 
 
-class MembershipInline(ReadOnly, TabularInline):  # type: ignore[misc]
+admin.site.unregister([Group, EmailAddress, Authenticator])
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc]
+    """What its members, of staff, may see and do here."""
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """Addresses of people, and whether they proved to read them. They are changed by themselves."""
+
+    list_display = ("email", "user", "primary", "verified")
+    list_filter = ("primary", "verified")
+    list_select_related = ("user",)
+    search_fields = ("email", "user__email", "user__name")
+    ordering = ("email",)
+    actions = ("verify",)
+
+    @admin.action(description="Mark as verified", permissions=["act"])
+    def verify(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """For somebody whom no code reaches, and whom staff know."""
+        for address in queryset.filter(verified=False):
+            if address.set_verified():
+                self.log_change(request, address, "Marked as verified.")
+                messages.success(request, f"{address.email}: done.")
+            else:
+                messages.error(request, f"{address.email}: somebody else has proved to read it.")
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change addresses in the admin may say that they are verified."""
+        return request.user.has_perm("account.change_emailaddress")
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    """Second factors, without their secrets. Delete those of a person who has lost them."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = ("type",)
+    list_select_related = ("user",)
+    search_fields = ("user__email", "user__name")
+    ordering = ("-id",)
+    fields = list_display
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # A colleague's would open the way to what they may do.
+        allowed = super(ReadOnly, self).has_delete_permission(request, obj)
+        staff = obj is not None and obj.user.is_staff
+        return bool(allowed and (request.user.is_superuser or not staff))
+
+
+class MembershipInline(TabularInline):
     model = models.Membership
     fields = ("user", "role", "created_at")
     ordering = ("created_at",)
-
-
-def _change_each(
-    request: HttpRequest, rows: QuerySet[Organization], change: Callable[[Organization], object]
-) -> None:
-    """Runs a service on each row and says what became of it."""
-    for org in rows:
-        try:
-            change(org)
-        except DomainError as error:
-            messages.error(request, f"{org.name}: {error.detail}")
-        else:
-            messages.success(request, f"{org.name}: done.")
 
 
 @admin.register(Organization)
@@ -91,7 +147,7 @@ class OrganizationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @admin.action(description="Suspend: reading works, writing does not", permissions=["act"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
         actor, now = actor_of(request), timezone.now()
-        _change_each(
+        change_each(
             request,
             queryset,
             lambda org: organizations.suspend_organization(
@@ -102,7 +158,7 @@ class OrganizationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @admin.action(description="Lift the suspension", permissions=["act"])
     def reactivate(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
         actor, now = actor_of(request), timezone.now()
-        _change_each(
+        change_each(
             request,
             queryset,
             lambda org: organizations.reactivate_organization(org=org, actor=actor, now=now),
@@ -111,7 +167,7 @@ class OrganizationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @admin.action(description="Close: purged after 30 days", permissions=["act"])
     def close(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
         actor, now = actor_of(request), timezone.now()
-        _change_each(
+        change_each(
             request,
             queryset,
             lambda org: organizations.close_organization(org=org, actor=actor, now=now),
@@ -120,7 +176,7 @@ class OrganizationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     @admin.action(description="Reopen what is closed", permissions=["act"])
     def reopen(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
         actor, now = actor_of(request), timezone.now()
-        _change_each(
+        change_each(
             request,
             queryset,
             lambda org: organizations.reopen_organization(org=org, actor=actor, now=now),

@@ -11,40 +11,35 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.exceptions import APIException
-from unfold.admin import ModelAdmin, TabularInline
 
 from orgs.admin import actor_of
 from quotas import models
 from quotas.admin_plans import PlanBuilding
-from quotas.resources import Resource
+from quotas.admin_records import Counted
+from quotas.resources import UNITS, Resource
 from quotas.services.limits import set_overrides
 from quotas.services.offers import offer_plan, withdraw_offer
 from quotas.services.plans import assign_plan
-from spoke.core.admin import ReadOnly
+from spoke.core.admin import ModelAdmin, ReadOnly, TabularInline
 from spoke.core.parsers import parse_json
 
 
-class LimitInline(ReadOnly, TabularInline):  # type: ignore[misc]
+class LimitInline(Counted, TabularInline):  # type: ignore[misc]
     model = models.PlanLimit
     fields = ("resource", "limit", "overage")
 
 
-class PriceInline(ReadOnly, TabularInline):  # type: ignore[misc]
+class PriceInline(TabularInline):
     model = models.PlanPrice
     fields = ("currency", "interval", "amount_minor")
 
 
-class ChargeInline(ReadOnly, TabularInline):  # type: ignore[misc]
+class ChargeInline(Counted, TabularInline):  # type: ignore[misc]
     model = models.PlanCharge
     fields = (
         *("resource", "currency", "model", "unit", "unit_size", "included", "unit_amount"),
         *("tiers", "minimum", "maximum"),
     )
-
-
-class PeriodUsageInline(ReadOnly, TabularInline):  # type: ignore[misc]
-    model = models.PeriodUsage
-    fields = ("resource", "used")
 
 
 @admin.register(models.Plan)
@@ -110,7 +105,7 @@ class PlanAssignmentAdmin(ModelAdmin):
     autocomplete_fields = ("org",)
     fields = ("org", "plan")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("org",) if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -137,6 +132,17 @@ class PlanTermAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
 class LimitOverrideForm(ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     """Says beside the field what the service would refuse."""
 
+    class Meta:
+        help_texts: ClassVar[dict[str, str]] = {
+            "limit": f"In {', '.join(UNITS.values())}; empty: unlimited.",
+        }
+
+    def clean_limit(self) -> int | None:
+        limit: int | None = self.cleaned_data["limit"]
+        if limit is not None and limit < 0:
+            raise ValidationError("A limit is not negative.")
+        return limit
+
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
         if expires_at is not None and expires_at <= timezone.now():
@@ -145,7 +151,7 @@ class LimitOverrideForm(ModelForm):  # type: ignore[type-arg]  # not subscriptab
 
 
 @admin.register(models.LimitOverride)
-class LimitOverrideAdmin(ModelAdmin):
+class LimitOverrideAdmin(Counted, ModelAdmin):  # type: ignore[misc]
     """One organization's own limits. An empty limit is unlimited; deleting brings the plan's back."""
 
     list_display = ("org", "resource", "limit", "expires_at", "reason", "created_at")
@@ -156,7 +162,7 @@ class LimitOverrideAdmin(ModelAdmin):
     form = LimitOverrideForm
     fields = ("org", "resource", "limit", "expires_at", "reason")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("org", "resource") if obj else ()
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -210,7 +216,7 @@ class QuotaSettingsAdmin(ModelAdmin):
     form = QuotaSettingsForm
     fields = ("org", "custom_settings")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("org",) if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -224,150 +230,3 @@ class QuotaSettingsAdmin(ModelAdmin):
             custom_settings=obj.custom_settings,
         )
         obj.pk = done.pk
-
-
-class RecordAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
-    """What was counted."""
-
-    search_fields: ClassVar[tuple[str, ...]] = ("org__name", "org__display_name")
-    show_full_result_count = False
-
-
-@admin.register(models.UsageGauge)
-class UsageGaugeAdmin(RecordAdmin):
-    list_select_related = ("org",)
-    list_display = ("org", "resource", "subject", "used")
-    list_filter = ("resource",)
-    ordering = ("org_id", "resource", "subject")
-
-
-@admin.register(models.Budget)
-class BudgetAdmin(RecordAdmin):
-    list_select_related = ("org",)
-    list_display = ("org", "amount_minor", "currency", "action", "updated_at")
-    list_filter = ("action", "currency")
-    ordering = ("org_id",)
-
-
-@admin.register(models.Hold)
-class HoldAdmin(RecordAdmin):
-    list_select_related = ("org",)
-    list_display = ("org", "resource", "amount", "state", "created_at", "expires_at")
-    list_filter = ("resource", "state")
-    search_fields = (*RecordAdmin.search_fields, "reference")
-    ordering = ("-id",)
-
-
-@admin.register(models.GaugeChange)
-class GaugeChangeAdmin(RecordAdmin):
-    list_select_related = ("org",)
-    list_display = ("org", "resource", "at", "used")
-    list_filter = ("resource", "at")
-    ordering = ("-at", "org_id", "resource")
-
-
-@admin.register(models.UsagePeriod)
-class UsagePeriodAdmin(RecordAdmin):
-    list_select_related = ("org",)
-    list_display = ("org", "start", "end", "closed_at")
-    list_filter = ("start", ("closed_at", admin.EmptyFieldListFilter))
-    ordering = ("-start", "org_id")
-    inlines = (PeriodUsageInline,)
-
-
-@admin.register(models.PeriodUsage)
-class PeriodUsageAdmin(RecordAdmin):
-    list_display = ("org", "period", "resource", "used")
-    list_filter = ("resource",)
-    list_select_related = ("org", "period")
-    ordering = ("-period__start", "org_id", "resource")
-
-
-@admin.register(models.UsageBucket)
-class UsageBucketAdmin(RecordAdmin):
-    list_select_related = ("org",)
-    list_display = ("org", "resource", "hour", "used")
-    list_filter = ("resource", "hour")
-    ordering = ("-hour", "org_id", "resource")
-
-
-@admin.register(models.FlushedGeneration)
-class FlushedGenerationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
-    list_display = ("generation", "flushed_at")
-    search_fields = ("generation",)
-    ordering = ("-flushed_at",)
-    show_full_result_count = False
-
-
-@admin.register(models.Meter)
-class MeterAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
-    """Meters are published from the file of meters."""
-
-    list_display = ("code", "name", "aggregation", "unit", "allows_decrease", "resource")
-    list_filter = ("aggregation",)
-    search_fields = ("code", "name")
-    ordering = ("code",)
-
-
-@admin.register(models.UsageEvent)
-class UsageEventAdmin(RecordAdmin):
-    """In the order of the table's primary key, which a page of any size is read by."""
-
-    list_display = ("org", "meter", "idempotency_key", "quantity", "timestamp", "counted_at")
-    list_display_links = None
-    list_filter = ("meter",)
-    list_select_related = ("org", "meter")
-    ordering = ("org_id", "meter_id", "counted_at", "id")
-
-
-@admin.register(models.EventKey)
-class EventKeyAdmin(RecordAdmin):
-    list_display = ("org", "digest", "received_at")
-    list_display_links = None
-    list_select_related = ("org",)
-    ordering = ("org_id", "digest")
-
-
-@admin.register(models.MeterBucket)
-class MeterBucketAdmin(RecordAdmin):
-    list_display = ("org", "meter", "span", "start", "events", "total", "maximum", "latest")
-    list_filter = ("span", "meter")
-    list_select_related = ("org", "meter")
-    ordering = ("org_id", "meter_id", "span", "start")
-
-
-@admin.register(models.MeterDistinct)
-class MeterDistinctAdmin(RecordAdmin):
-    list_display = ("org", "meter", "start", "digest")
-    list_filter = ("meter",)
-    list_select_related = ("org", "meter")
-    ordering = ("org_id", "meter_id", "start", "digest")
-
-
-@admin.register(models.RollupState)
-class RollupStateAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
-    list_display = ("horizon", "rolled_up_at", "complete_since")
-
-
-@admin.register(models.AlertSettings)
-class AlertSettingsAdmin(RecordAdmin):
-    """An organization's own thresholds; its owners and admins change them."""
-
-    list_display = ("org", "thresholds", "revision", "updated_at")
-    list_select_related = ("org",)
-    ordering = ("org_id",)
-
-
-@admin.register(models.Alert)
-class AlertAdmin(RecordAdmin):
-    list_display = ("org", "resource", "threshold", "used", "limit", "fired_at", "notified_at")
-    list_filter = ("resource", "notify", ("notified_at", admin.EmptyFieldListFilter))
-    list_select_related = ("org",)
-    ordering = ("-fired_at", "-id")
-
-
-@admin.register(models.AlertOptOut)
-class AlertOptOutAdmin(RecordAdmin):
-    list_display = ("org", "user", "created_at")
-    list_select_related = ("org", "user")
-    ordering = ("org_id", "user_id")

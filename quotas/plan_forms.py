@@ -86,13 +86,14 @@ class PlanForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for resource in Resource:
-            label = f"{resource.value.replace('_', ' ')} ({UNITS[resource]})"
+            name, unit = resource.value.replace("_", " "), UNITS[resource]
+            label = (name if unit == name else f"{name} ({unit})").capitalize()
             self.fields[f"limit_{resource}"] = _count(required=False, label=label)
         for resource in MAY_HAVE_OVERAGE:
             self.fields[f"overage_{resource}"] = forms.BooleanField(
                 required=False,
                 widget=UnfoldBooleanWidget,
-                label=f"more {resource.value.replace('_', ' ')} may be used, and is billed",
+                label=f"More {resource.value.replace('_', ' ')} may be used, and is billed",
             )
 
     def clean_code(self) -> str:
@@ -232,7 +233,7 @@ class SampleForm(forms.Form):
 
     currency = CurrencyField(max_length=3, initial="usd")
     interval = _choice(INTERVALS)
-    storage_gb = _amount(label="storage on average (GB)", initial=15)
+    storage_gb = _amount(label="Storage on average (GB)", initial=15)
     compile_jobs = _count(initial=1_500)
     api_requests = _count(initial=1_000_000)
 

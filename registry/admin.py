@@ -5,7 +5,6 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
 
 from registry.models import (
     Blob,
@@ -16,7 +15,7 @@ from registry.models import (
     VersionDependency,
     VersionFile,
 )
-from spoke.core.admin import ReadOnly
+from spoke.core.admin import ModelAdmin, ReadOnly, TabularInline, size
 
 
 @admin.register(Module)
@@ -51,31 +50,28 @@ class ModuleAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         return latest
 
 
-class VersionFileInline(ReadOnly, TabularInline):  # type: ignore[misc]
+class VersionFileInline(TabularInline):
     model = VersionFile
-    fields = ("path", "size_bytes", "digest")
-    readonly_fields = fields
-    extra = 0
+    fields = ("path", "size", "digest")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[VersionFile]:
         files: QuerySet[VersionFile] = super().get_queryset(request)
         return files.select_related("blob").order_by("path")
 
-    @admin.display(description="bytes")
-    def size_bytes(self, file: VersionFile) -> int:
-        return file.blob.size_bytes
+    @admin.display(description="size")
+    def size(self, file: VersionFile) -> str:
+        return size(file.blob.size_bytes)
 
     @admin.display(description="SHA-256")
     def digest(self, file: VersionFile) -> str:
         return file.blob.digest
 
 
-class VersionDependencyInline(ReadOnly, TabularInline):  # type: ignore[misc]
+class VersionDependencyInline(TabularInline):
     model = VersionDependency
+    verbose_name_plural = "dependencies"
     fk_name = "version"
     fields = ("reference", "is_direct")
-    readonly_fields = fields
-    extra = 0
 
 
 @admin.register(Version)

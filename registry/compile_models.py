@@ -71,7 +71,8 @@ class CompileJob(models.Model):
 
     `counted`: one compile job of the quota stands for it. `attempts` also tells workers apart: one that
     lost its lease (`lease_until`) can no longer change a job that another has taken up since.
-    `queued_at` is when it was last handed to the queue.
+    `queued_at` is when it was ordered, or last handed to the queue anew; one that lies ahead is when it
+    may be.
     """
 
     org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+", db_index=False)

@@ -16,6 +16,7 @@ MAX_FILES = 1_000
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_PATH_LENGTH = 512
 MAX_SEGMENT_BYTES = 255  # what common file systems allow
+NOT_EVERYWHERE = frozenset('<>:"|?*')
 EXTENSIONS = (".proto", ".md", ".txt", ".yaml", ".yml", ".json")
 NAMES_WITHOUT_EXTENSION = frozenset({"LICENSE", "NOTICE", "buf.lock"})
 
@@ -75,6 +76,8 @@ def _form_problem(path: str) -> Problem | None:
         return Problem("invalid_path", "A path has no control or invisible characters.")
     if "\\" in path:
         return Problem("invalid_path", "The segments of a path are separated by /.")
+    if NOT_EVERYWHERE & set(path):
+        return Problem("invalid_path", 'A path has none of < > : " | ? *, which Windows refuses.')
     if unicodedata.normalize("NFC", path) != path:
         return Problem("invalid_path", "A path is in Unicode's normal form C.")
     return None
@@ -83,8 +86,10 @@ def _form_problem(path: str) -> Problem | None:
 def _segment_problem(segments: list[str]) -> Problem | None:
     if any(segment in ("", ".", "..") for segment in segments):
         return Problem("invalid_path", "A path is relative, without empty, . or .. segments.")
-    if any(segment != segment.strip() for segment in segments):
-        return Problem("invalid_path", "A segment of a path has no space at its ends.")
+    if any(segment != segment.strip() or segment.endswith(".") for segment in segments):
+        return Problem(
+            "invalid_path", "A segment of a path has no space at its ends, and no dot at its end."
+        )
     if any(len(segment.encode()) > MAX_SEGMENT_BYTES for segment in segments):
         return Problem("max_length", f"A segment of a path has at most {MAX_SEGMENT_BYTES} bytes.")
     name = segments[-1]

@@ -20,15 +20,14 @@ from spoke.core.enqueue import enqueue_on_commit
 
 @shared_task
 def run_compile_job(org_id: int, job_id: int) -> None:
-    """Compiles a queued job and says how it ended; started twice or too late, it does nothing."""
-    waiting = compile_running.run_job(org_id=org_id, job_id=job_id, clock=timezone.now)
-    for other in waiting:
+    """Compiles a queued job, or the organization's next, and says how it ended; then starts the next."""
+    for other in compile_running.run_job(org_id=org_id, job_id=job_id, clock=timezone.now):
         enqueue_on_commit(run_compile_job, org_id, other)
 
 
 @shared_task
 def rescue_compile_jobs() -> int:
-    """Starts a task for each job whose worker died, and anew each that the queue lost; how many."""
+    """Starts a task for each job whose worker died, and for what the queue lost; how many."""
     now = timezone.now()
     lost = compile_rescue.lost_jobs(now=now)
     for org_id, job_id in lost:
@@ -40,13 +39,13 @@ def rescue_compile_jobs() -> int:
 
 
 @shared_task
-def rescue_compile_job(org_id: int, job_id: int) -> int:
-    """Queues a job whose worker died again, or ends it; says how many jobs may go on."""
+def rescue_compile_job(org_id: int, job_id: int) -> bool:
+    """Queues a job whose worker died again, or ends it; says whether that was so."""
     with tenancy.organization(org_id):
-        waiting = compile_rescue.rescue_job(org_id=org_id, job_id=job_id, now=timezone.now())
-        for other in waiting:
-            enqueue_on_commit(run_compile_job, org_id, other)
-    return len(waiting)
+        rescued = compile_rescue.rescue_job(org_id=org_id, job_id=job_id, now=timezone.now())
+        if rescued:
+            enqueue_on_commit(run_compile_job, org_id, job_id)
+    return rescued
 
 
 @shared_task

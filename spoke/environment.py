@@ -109,6 +109,11 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         268_435_456,
         "Most code that a compile job may generate, in bytes.",
     ),
+    "COMPILE_JOBS_AT_ONCE": (
+        int,
+        4,
+        "Compile jobs of one organization that run at the same time; the others wait their turn.",
+    ),
     "COMPILE_ARTIFACT_DAYS": (
         int,
         30,

@@ -208,6 +208,7 @@ MAX_EVENTS_BYTES = env("MAX_EVENTS_BYTES")
 COMPILE_TIMEOUT_SECONDS: int = env("COMPILE_TIMEOUT_SECONDS")
 COMPILE_MEMORY_BYTES: int = env("COMPILE_MEMORY_BYTES")
 COMPILE_MAX_OUTPUT_BYTES: int = env("COMPILE_MAX_OUTPUT_BYTES")
+COMPILE_JOBS_AT_ONCE: int = env("COMPILE_JOBS_AT_ONCE")
 COMPILE_ARTIFACT_DAYS: int = env("COMPILE_ARTIFACT_DAYS")
 DATA_UPLOAD_MAX_MEMORY_SIZE = max(MAX_PUSH_BYTES, MAX_EVENTS_BYTES)
 
@@ -347,6 +348,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
+# Of the admin: 2026-11-26 09:30:00.
+FORMAT_MODULE_PATH = "spoke.formats"
 SITE_NAME = "Spoke"
 
 # --- logs -----------------------------------------------------------------------------------
@@ -402,4 +405,12 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(),
     cache_logger_on_first_use=True,
 )
-UNFOLD = {"SITE_TITLE": "Spoke", "SITE_HEADER": "Spoke", "SITE_SYMBOL": "hub"}
+UNFOLD = {
+    "SITE_TITLE": "Spoke",
+    "SITE_HEADER": "Spoke",
+    "SITE_SUBHEADER": "Times are UTC",
+    "SITE_SYMBOL": "hub",
+    # None: without it browsers ask for /favicon.ico.
+    "SITE_FAVICONS": [{"rel": "icon", "href": "data:,"}],
+    "SIDEBAR": {"show_search": True},
+}

@@ -2,10 +2,13 @@
 
 import os
 
+import django
 from django.core.management import call_command
-from django.core.wsgi import get_wsgi_application
+
+from spoke.core.wsgi import Handler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "spoke.settings")
-application = get_wsgi_application()
+django.setup(set_prefix=False)
+application = Handler()
 # A production server that is set up wrongly does not start.
 call_command("check")

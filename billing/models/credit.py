@@ -3,6 +3,8 @@
 from django.db import models
 from django.db.models import F, Q
 
+from spoke.core.money import format_minor
+
 
 class Credit(models.Model):
     """An amount that pays for what comes, given by staff or by a credit note.
@@ -42,7 +44,9 @@ class Credit(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.remaining_minor} of {self.amount_minor} {self.currency}"
+        left = format_minor(self.remaining_minor, self.currency)
+        whole = format_minor(self.amount_minor, self.currency)
+        return f"{self.reason}: {left} of {whole} {self.currency.upper()}"
 
 
 class CreditApplication(models.Model):

@@ -298,7 +298,7 @@ def reactivate(*, org_id: int, actor: Actor, now: datetime) -> Subscription:
 
 def refresh(*, subscription: str, customer: str, now: datetime) -> bool:
     """Our subscription is as Stripe's is now; says whether anything changed."""
-    org_id = organization_of(customer)
+    org_id = organization_of(customer) or _subscriber(subscription)
     if org_id is None:
         return False
     with held(lock_name(org_id)):
@@ -310,6 +310,13 @@ def refresh(*, subscription: str, customer: str, now: datetime) -> bool:
             changed = before != rows.values_list("revision", flat=True).first()
         share_card(org_id=org_id, subscription=state)
         return changed
+
+
+def _subscriber(subscription: str) -> int | None:
+    """Whose subscription that is, where the customer was deleted, which ended it."""
+    with tenancy.all_organizations(reason="find whose subscription this is"):
+        rows = Subscription.objects.filter(stripe_id=subscription)
+        return rows.values_list("org_id", flat=True).first()
 
 
 def end_of_closed(*, org_id: int, now: datetime) -> bool:

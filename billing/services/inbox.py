@@ -167,7 +167,11 @@ def _holder_of(payment_method: str) -> int | None:
 
 
 def _invoice(about: dict[str, Any], now: datetime) -> None:
-    stripe_invoices.refresh(invoice=about["id"], customer=_customer_id(about), now=now)
+    try:
+        stripe_invoices.refresh(invoice=about["id"], customer=_customer_id(about), now=now)
+    except NotFound:
+        # A draft that was deleted before this event's turn came.
+        _invoice_deleted(about, now)
 
 
 def _credit_note(about: dict[str, Any], now: datetime) -> None:

@@ -13,7 +13,7 @@ from orgs.services.organizations import (
     reactivate_organization,
 )
 from quotas.models import Plan, PlanPrice
-from quotas.services.periods import restart_period
+from quotas.services.periods import current_period, restart_period
 from quotas.services.plans import assign_plan
 
 # Of an organization that is suspended because it does not pay.
@@ -60,7 +60,9 @@ def apply_subscription(
     turned = state.period_start >= row.current_period_end
     row.current_period_start, row.current_period_end = state.period_start, state.period_end
     if status in GRANTING:
-        _grant(row, price, granted=granted, turned=turned, actor=actor, now=now)
+        # What Stripe began is a moment later than who asked for it: the time between is no period.
+        began = max(now, state.period_start)
+        _grant(row, price, granted=granted, turned=turned, actor=actor, now=began)
     if _seen(row) == before:
         return row
     subscriptions.save(row, now)
@@ -159,12 +161,23 @@ def _ended(
     row: Subscription, granted: bool, actor: Actor, state: SubscriptionState, now: datetime
 ) -> Subscription:
     if granted:
-        done = subscriptions.end_subscription(row, actor, now)
+        done = subscriptions.end_subscription(row, actor, _end_of(row.org_id, state, now))
         _release(lock_organization(row.org_id), done, actor, now)
         return done
     row.status, row.ended_at = SubscriptionStatus.CANCELED, state.ended_at or now
     subscriptions.save(row, now)
     return row
+
+
+def _end_of(org_id: int, state: SubscriptionState, now: datetime) -> datetime:
+    """When the plan is over: when Stripe ended it, or with the last period of usage before now.
+
+    A period that begins with the end and goes on until somebody hears of it would be billed again for
+    what is stored.
+    """
+    if state.ended_at is None:
+        return now
+    return min(now, max(state.ended_at, current_period(org_id=org_id, now=now).start))
 
 
 def _release(org: Organization, row: Subscription, actor: Actor, now: datetime) -> None:

@@ -46,7 +46,8 @@ def act(client, url, action, *rows):
 
 
 def test_a_subscription_is_added_changed_and_ended(staff, org_id):
-    assert add(staff, org_id).status_code == 302
+    added = add(staff, org_id, currency="USD")
+    assert added.status_code == 302
     with door():
         row = Subscription.objects.get()
         assert (row.plan.code, row.status) == ("pro", "active")
@@ -93,6 +94,13 @@ def test_an_invoice_is_settled_once(staff, subscribe, org_id):
     for page in (INVOICES, f"{INVOICES}{row.pk}/change/", "/admin/billing/invoiceline/"):
         assert staff.get(page).status_code == 200
     assert staff.get("/admin/billing/numbersequence/").status_code == 200
+    assert "49.00 USD" in staff.get(INVOICES).text
+    shown = staff.get(f"{INVOICES}{row.pk}/change/").text
+    assert shown.count("49.00 USD") == 4  # subtotal, total, due, and its line
+    assert f'href="/admin/orgs/organization/{org_id}/change/"' in shown
+    for kind in ("html", "pdf"):
+        assert staff.get(f"/orgs/{org_id}/invoices/{row.pk}/{kind}").status_code == 200
+        assert f'href="/orgs/{org_id}/invoices/{row.pk}/{kind}"' in shown
     assert b"done" in act(staff, INVOICES, "mark_paid", row).content
     assert b"does not become void" in act(staff, INVOICES, "void", row).content
     assert b"does not become uncollectible" in act(staff, INVOICES, "give_up", row).content

@@ -220,7 +220,13 @@ def test_staff_keep_all_of_it_in_the_admin(staff, org_id, subscribe):  # noqa: F
     assert b"another rate of the place holds then" in overlap.content
     kept = TaxRate.objects.get()
     change = f"/admin/billing/taxrate/{kept.pk}/change/"
-    assert staff.post(change, {"valid_until": "2020-01-01"}).status_code == 200
+    assert "It ends before it begins." in staff.post(change, {"valid_until": "2020-01-01"}).text
+    small = staff.post(add("taxrate"), sent | {"country": "fr", "percentage": "190"})
+    assert "less than or equal to 100" in small.text
+    assert "overlaps" not in small.text
+    assert staff.post(add("taxrate"), sent | {"country": "fr"}).status_code == 302
+    assert TaxRate.objects.order_by("pk").last().country == "FR"
+    TaxRate.objects.filter(country="FR").delete()
     assert staff.post(change, {"valid_until": "2030-01-01"}).status_code == 302
     assert TaxRate.objects.get().valid_until == date(2030, 1, 1)
     look = {"name": "Cloud", "colour": "#123456", "address": "", "footer": ""}
@@ -232,7 +238,11 @@ def test_staff_keep_all_of_it_in_the_admin(staff, org_id, subscribe):  # noqa: F
     partner = Partner.objects.get()
     assert bytes(partner.logo) == png()
     told = GERMAN | {"org": org_id, "tax_exempt": "on", "partner": partner.pk}
-    assert staff.post(add("billingdetails"), told).status_code == 302
+    foreign = staff.post(add("billingdetails"), told | {"country": "G3", "tax_id": "DE1"})
+    assert "Two capital letters of ISO 3166-1." in foreign.text
+    with door():
+        assert not BillingDetails.objects.exists()
+    assert staff.post(add("billingdetails"), told | {"country": "de"}).status_code == 302
     with door():
         row = BillingDetails.objects.get()
     assert (row.tax_exempt, row.partner_id, row.tax_id) == (True, partner.pk, "DE123456789")
@@ -259,7 +269,11 @@ def test_staff_credit_an_invoice_in_the_admin(staff, org_id, subscribe):  # noqa
         "expires_at_0": "",
         "expires_at_1": "",
     }
-    assert staff.post("/admin/billing/credit/add/", granted).status_code == 302
+    done = staff.post("/admin/billing/credit/add/", granted, follow=True)
+    assert "Outage: 10.00 of 10.00 USD" in done.text
+    none = staff.post("/admin/billing/credit/add/", granted | {"amount_minor": 0})
+    assert "greater than or equal to 1" in none.text
+    assert "Constraint" not in none.text
     wrong = staff.post("/admin/billing/credit/add/", granted | {"currency": "zzz"})
     assert b"no currency of ISO 4217" in wrong.content
     subscribe("pro")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.documents import invoice_page, invoice_pdf
+from billing.documents import _buyer, invoice_page, invoice_pdf
 from billing.models import Invoice
 from billing.tests.conftest import START, at, work_through
 from quotas.resources import Resource
@@ -33,7 +33,8 @@ def test_the_page_says_what_is_owed_and_for_what(invoice, org_id):
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     assert "Invoice SPK-2026-000001" in text
     assert "Pro, one month 2026-03-05 to 2026-04-05 1 49.00" in text
-    assert "Compile jobs beyond the plan 2026-03-05 to 2026-04-05 25,000 job 0.05 1,200.00" in text
+    assert "Compile jobs beyond the plan; 1,000 included 2026-03-05 to 2026-04-05" in text
+    assert "25,000 job 0.05 1,200.00" in text
     assert "Total USD 1,249.00" in text
     assert "Due 2026-04-19." in text
 
@@ -43,6 +44,18 @@ def test_what_an_organization_calls_itself_is_text(invoice, org_id):
     with tenancy.organization(org_id):
         assert "<script>" not in invoice_page(invoice)
         assert invoice_pdf(invoice).startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    ("legal_name", "shown"),
+    [
+        ("Söhne, Łódź, Αθήνα", ["Söhne, Łódź, Αθήνα", "owner@example.com"]),
+        ("株式会社", ["acme", "株式会社", "owner@example.com"]),
+    ],
+)
+def test_whom_the_pdf_has_no_letters_for_is_named_by_what_it_has(invoice, legal_name, shown):
+    """Or the document would be made out to nobody."""
+    assert _buyer({**invoice.bill_to, "legal_name": legal_name}) == shown
 
 
 def test_the_pdf_is_one_page_and_the_same_each_time(invoice, org_id):

@@ -25,7 +25,7 @@ class Organization(models.Model):
     )
     status_reason = models.CharField(max_length=500, blank=True)
     # Why staff have suspended it, until they lift that: closing and reopening is no way around it.
-    staff_hold = models.CharField(max_length=500, blank=True)
+    staff_hold = models.CharField(max_length=500, blank=True, default="", db_default="")
     settings = models.JSONField(default=dict, blank=True)
     revision = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField()

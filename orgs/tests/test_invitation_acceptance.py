@@ -309,3 +309,13 @@ def test_the_page_refuses_another_person_and_a_tampered_way_back(cast, offered):
     assert not Membership.objects.filter(org=cast.org, user=stranger).exists()
     assert Client().post(f"/accounts/invitations/{offered}").status_code == 200
     assert Invitation.objects.get().status == "pending"
+
+
+def test_a_link_that_was_cut_leads_to_a_page(db):
+    asked = {"Accept": "text/html"}
+    page = Client().get("/accounts/invitations/cut", headers=asked)
+    assert page.status_code == 404
+    assert "see whether all of it was copied" in page.text
+    for path, headers in (("/accounts/invitations/cut", {}), ("/orgs/acme/nothing", asked)):
+        answer = Client().get(path, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -168,6 +168,10 @@ def test_sign_in_is_limited_by_address(db, settings, path):
     assert refused.headers["Retry-After"] == "60"
     assert refused.json()["code"] == "rate_limited"
     assert other.status_code == first[0]
+    with time_machine.travel("2026-03-01T10:00:40Z", tick=False):
+        page = Client().get(path, headers={"Accept": "text/html"}, REMOTE_ADDR="192.0.2.1")
+    assert (page.status_code, page.headers["Retry-After"]) == (429, "60")
+    assert page.headers["Content-Type"].startswith("text/html") is path.startswith("/accounts/")
     with time_machine.travel("2026-03-01T10:03:30Z", tick=False):
         again = client.post(path, body, "application/json", REMOTE_ADDR="192.0.2.1")
     assert again.status_code == first[0]

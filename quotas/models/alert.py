@@ -24,6 +24,9 @@ class AlertSettings(models.Model):
     revision = models.PositiveIntegerField(default=1)
     updated_at = models.DateTimeField()
 
+    class Meta:
+        verbose_name_plural = "alert settings"
+
     def __str__(self) -> str:
         return f"alerts of {self.org_id}"
 

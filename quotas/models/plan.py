@@ -249,5 +249,8 @@ class QuotaSettings(models.Model):
     revision = models.PositiveIntegerField(default=1)
     updated_at = models.DateTimeField()
 
+    class Meta:
+        verbose_name_plural = "quota settings"
+
     def __str__(self) -> str:
         return f"settings of {self.org_id}"

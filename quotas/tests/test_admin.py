@@ -217,6 +217,9 @@ def test_an_override_in_the_past_is_refused_in_the_form(staff, cast):
     response = staff.post(url(models.LimitOverride, "add"), form)
     assert response.status_code == 200
     assert "The expiry must lie in the future." in response.content.decode()
+    negative = staff.post(url(models.LimitOverride, "add"), form | {"limit": -1})
+    assert "A limit is not negative." in negative.text
+    assert "Constraint" not in negative.text
     assert not models.LimitOverride.objects.exists()
 
 

@@ -230,7 +230,7 @@ class CompileViewSet(OrgScopedViewSet):
             options=options,
             now=self.now,
         )
-        if job.status == JobStatus.QUEUED:
+        if jobs.is_due(job=job, now=self.now):
             enqueue_on_commit(run_compile_job, self.org.pk, job.pk)
         status = HTTPStatus.OK if job.cached else HTTPStatus.ACCEPTED
         return Response(JobSerializer(job).data, status=status, headers={"Location": path_of(job)})
@@ -255,8 +255,8 @@ class CompileViewSet(OrgScopedViewSet):
     )
     def cancel(self, request: Request, org: str, name: str, version: str, job_id: int) -> Response:
         job = self._find(name, version, job_id)
-        for waiting in jobs.cancel_job(job=job, now=self.now):
-            enqueue_on_commit(run_compile_job, self.org.pk, waiting)
+        jobs.cancel_job(job=job, now=self.now)
+        enqueue_on_commit(run_compile_job, self.org.pk, job.pk)
         return Response(JobSerializer(self._find(name, version, job_id)).data)
 
     def _find(self, name: str, version: str, job_id: int) -> CompileJob:

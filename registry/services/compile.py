@@ -5,8 +5,9 @@ user's files are at fault, and when a running job is canceled; it is given back 
 the transaction that changes the job's status. That is changed under its row's lock or by one conditional
 UPDATE, so a job ends once.
 
-Locks are taken in the order module → job → artifact → quota. Whoever calls hands the jobs to the queue
-once the transaction has committed; what gets lost on that way, registry.services.compile_rescue finds.
+Locks are taken in the order module → turn (registry.services.compile_turns) → job → artifact → quota.
+Whoever calls hands to the queue what is due once the transaction has committed; what gets lost on that
+way, registry.services.compile_rescue finds.
 """
 
 from datetime import datetime, timedelta
@@ -27,7 +28,8 @@ from registry.models import (
     Version,
     VersionFile,
 )
-from registry.services.compile_settling import cancel, count_outcome, twins_of
+from registry.services.compile_settling import cancel, count_outcome
+from registry.services.compile_turns import hold_turn, next_jobs
 from registry.services.dependencies import closure_of
 from registry.services.modules import lock_module
 from registry.services.versions import find_version
@@ -84,6 +86,7 @@ def submit_job(
     """
     # A version goes under this lock only, and its jobs with it.
     lock_module(org_id=org_id, name=module_name)
+    hold_turn(org_id)
     version = find_version(org_id=org_id, module_name=module_name, version=version_name)
     compiler = compiler_for(options)
     digest = digest_of(inputs=inputs_of(version), options=options, compiler=compiler)
@@ -110,6 +113,14 @@ def submit_job(
     if artifact is not None:
         count_outcome(job)
     return job
+
+
+def is_due(*, job: CompileJob, now: datetime) -> bool:
+    """Whether a job just ordered is to be handed to the queue; else it waits for another to end.
+
+    For the transaction that ordered it.
+    """
+    return job.status == JobStatus.QUEUED and job.pk in next_jobs(job.org_id, now=now)
 
 
 def use_artifact(*, org_id: int, digest: str, now: datetime) -> CompileArtifact | None:
@@ -157,8 +168,8 @@ def artifact_of(job: CompileJob) -> CompileArtifact:
     return job.artifact
 
 
-def cancel_job(*, job: CompileJob, now: datetime) -> list[int]:
-    """The job is canceled; its worker notices within a second. Returns the jobs that waited for it.
+def cancel_job(*, job: CompileJob, now: datetime) -> None:
+    """The job is canceled; its worker notices within a second. Then it is another's turn.
 
     The reservation of one that no worker had taken up is given back. Canceling again changes nothing.
     Raises Conflict (`job_finished`).
@@ -168,10 +179,9 @@ def cancel_job(*, job: CompileJob, now: datetime) -> list[int]:
     if locked is None:
         raise NotFound("There is no such compile job of this version.")
     if locked.status == JobStatus.CANCELED:
-        return []
+        return
     if locked.status not in UNFINISHED:
         raise Conflict(
             f"This job {locked.status} already.", code="job_finished", state=locked.status
         )
     cancel(locked, now)
-    return twins_of(org_id=locked.org_id, digest=locked.digest, job_id=locked.pk)

@@ -2,17 +2,17 @@
 
 from datetime import datetime, timedelta
 
-from django.db.models import DurationField, ExpressionWrapper, F, Q, Value
+from django.db.models import Max
 
 from registry.metrics import RESCUED
 from registry.models import CompileJob, JobStatus
 from registry.services.compile_running import give_up
+from registry.services.compile_turns import next_jobs
 from spoke.core import tenancy
 
-# Handing a job over twice does no harm, but a queue that stands still is not to fill up: the first time
-# after so long, then after as long as the job has waited, and every so often at the latest.
+# One message too many does no harm, but a queue that stands still is not to fill up: of an organization
+# of which nothing was handed over for so long, one job is.
 RESEND_AFTER = timedelta(minutes=2)
-RESEND_WITHIN = timedelta(hours=1)
 
 
 def lost_jobs(*, now: datetime) -> list[tuple[int, int]]:
@@ -22,32 +22,34 @@ def lost_jobs(*, now: datetime) -> list[tuple[int, int]]:
         return list(lost.order_by("lease_until", "pk").values_list("org_id", "pk"))
 
 
-def rescue_job(*, org_id: int, job_id: int, now: datetime) -> list[int]:
+def rescue_job(*, org_id: int, job_id: int, now: datetime) -> bool:
     """A job whose worker died is queued again, or has failed after its last attempt, once.
 
-    Returns the jobs that are to be handed to the queue.
+    Says whether that was so: then a message for it is due, by which it or another begins.
     """
     lost = CompileJob.objects.filter(pk=job_id, org_id=org_id, status=JobStatus.RUNNING)
     job = lost.filter(lease_until__lt=now).select_for_update().first()
     if job is None:
-        return []
-    waiting = give_up(job=job, code="worker_lost", now=now)
+        return False
+    give_up(job=job, code="worker_lost", now=now)
     RESCUED.labels("worker").inc()
-    return [job.pk] if job.status == JobStatus.QUEUED else waiting
+    return True
 
 
 def unheard_jobs(*, now: datetime) -> list[tuple[int, int]]:
-    """(organization, job) of what has waited for long, noted as handed to the queue anew."""
+    """(organization, job) of what has waited for long though it could begin, noted as handed over anew.
+
+    One job of an organization: where it begins, its end hands over the next.
+    """
     with tenancy.all_organizations(reason="find compile jobs that the queue lost"):
-        waited = ExpressionWrapper(F("queued_at") - F("created_at"), DurationField())
-        since = ExpressionWrapper(Value(now) - F("queued_at"), DurationField())
-        queued = CompileJob.objects.filter(
-            status=JobStatus.QUEUED, queued_at__lt=now - RESEND_AFTER
-        )
-        unheard = queued.alias(waited=waited, since=since).filter(
-            Q(since__gt=F("waited")) | Q(queued_at__lt=now - RESEND_WITHIN)
-        )
-        found = list(unheard.order_by("queued_at", "pk").values_list("org_id", "pk"))
+        queued = CompileJob.objects.filter(status=JobStatus.QUEUED)
+        quiet = queued.values("org_id").annotate(last=Max("queued_at"))
+        orgs = quiet.filter(last__lt=now - RESEND_AFTER).order_by("last", "org_id")
+        found = [
+            (org_id, job_id)
+            for org_id in list(orgs.values_list("org_id", flat=True))
+            for job_id in next_jobs(org_id, now=now, most=1)
+        ]
         queued.filter(pk__in=[job_id for _, job_id in found]).update(queued_at=now)
     RESCUED.labels("queue").inc(len(found))
     return found

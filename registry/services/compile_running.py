@@ -17,8 +17,7 @@ from pathlib import Path
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce
 
 from registry import artifacts, protoc, storage
@@ -39,9 +38,9 @@ from registry.services.compile_settling import (
     settle_as_compiled,
     settle_as_failed,
     settle_from_artifact,
-    twins_of,
     uncount,
 )
+from registry.services.compile_turns import choose, has_room, hold_turn, next_jobs
 from spoke.core import tenancy
 from spoke.core.errors import Conflict
 
@@ -50,6 +49,8 @@ logger = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=60)
 RENEW_SECONDS = 1.0
 MAX_ATTEMPTS = 3
+# After a failure of storage or machine, so that one of some minutes does not use all attempts up.
+REST = timedelta(minutes=2)
 MAX_DETAIL = 2_000
 INPUTS, OUT, ARCHIVE = "in", "out", "artifact.zip"
 # What a write beyond the limit of a file's size is answered with.
@@ -113,51 +114,55 @@ class Lease:
 
 
 def run_job(*, org_id: int, job_id: int, clock: Clock) -> list[int]:
-    """A queued job has been compiled, or settled by what is kept; returns jobs that may go on now.
+    """A queued job has been compiled, or settled by what is kept; returns the one to go on with now.
 
-    Does nothing for a job that is not queued, or whose twin is running: that one settles it. Not for
-    calling inside a transaction. Never raises for what the files or protoc do.
+    That is the job named, or else the organization's next (registry.services.compile_turns). Does
+    nothing while as many run as may, or nothing waits but the twin of one that runs: that one settles
+    it. Not for calling inside a transaction. Never raises for what the files or protoc do.
     """
+    with tenancy.organization(org_id):
+        if not has_room(org_id):
+            return []
     lease = take_up(org_id=org_id, job_id=job_id, clock=clock)
-    if lease is None:
-        return []
-    began = time.monotonic()
-    try:
-        work(lease)
-    except LeaseLostError:
-        logger.info("registry.compile_lease_lost", job_id=job_id, attempt=lease.attempt)
-    finally:
-        SECONDS.labels(lease.options.language.value).observe(time.monotonic() - began)
+    if lease is not None:
+        began = time.monotonic()
+        try:
+            work(lease)
+        except LeaseLostError:
+            logger.info("registry.compile_lease_lost", job_id=lease.job_id, attempt=lease.attempt)
+        finally:
+            SECONDS.labels(lease.options.language.value).observe(time.monotonic() - began)
     # Also one that was ordered while this one ended: it saw it running, and was not seen by it.
     with tenancy.organization(org_id):
-        return twins_of(org_id=org_id, digest=lease.digest, job_id=job_id)
+        hold_turn(org_id)
+        return next_jobs(org_id, now=clock(), most=1)
 
 
 def take_up(*, org_id: int, job_id: int, clock: Clock) -> Lease | None:
-    """The job is running and this worker's; None where it is not to be compiled (any more, or yet)."""
+    """The job, or else the next, is running and this worker's; None where none is to be compiled."""
     now = clock()
     with tenancy.organization(org_id):
-        found = CompileJob.objects.filter(pk=job_id, org_id=org_id, status=JobStatus.QUEUED)
-        job = found.select_related("version").first()
+        hold_turn(org_id)
+        job = choose(org_id=org_id, named=job_id, now=now)
         if job is None:
             return None
         options = options_of(job)
         try:
             inputs = inputs_of(job.version)
         except Conflict as gone:
-            _end_without_inputs(job_id, gone, now)
+            _end_without_inputs(job.pk, gone, now)
             return None
         # This worker's compiler may be newer than the one that the order saw.
         compiler = compiler_for(options)
         digest = digest_of(inputs=inputs, options=options, compiler=compiler)
         if not _start(job, compiler, digest, now):
             return None
-        running = CompileJob.objects.get(pk=job_id)
+        running = CompileJob.objects.get(pk=job.pk)
         artifact = use_artifact(org_id=org_id, digest=digest, now=now)
         if artifact is not None:
             settle_from_artifact(jobs=[running], artifact=artifact, now=now)
             return None
-    return Lease(org_id, job_id, running.attempts, options, digest, inputs, clock)
+    return Lease(org_id, job.pk, running.attempts, options, digest, inputs, clock)
 
 
 def _end_without_inputs(job_id: int, gone: Conflict, now: datetime) -> None:
@@ -177,25 +182,22 @@ def _end_without_inputs(job_id: int, gone: Conflict, now: datetime) -> None:
 
 
 def _start(job: CompileJob, compiler: str, digest: str, now: datetime) -> bool:
-    running = CompileJob.objects.filter(
-        org_id=OuterRef("org_id"), digest=digest, status=JobStatus.RUNNING
-    )
-    free = CompileJob.objects.filter(~Exists(running), pk=job.pk, status=JobStatus.QUEUED)
-    try:
-        with transaction.atomic():
-            return bool(
-                free.update(
-                    status=JobStatus.RUNNING,
-                    attempts=F("attempts") + 1,
-                    compiler=compiler,
-                    digest=digest,
-                    started_at=Coalesce("started_at", now),
-                    lease_until=now + LEASE,
-                )
-            )
-    except IntegrityError:
-        # The twin was taken up at the same moment (registry_compilejob_running_once).
+    queued = CompileJob.objects.filter(pk=job.pk, status=JobStatus.QUEUED)
+    running = CompileJob.objects.filter(org_id=job.org_id, digest=digest, status=JobStatus.RUNNING)
+    if running.exists():
+        # By the newer compiler it is the twin of one that runs, and waits for that from now on.
+        queued.update(compiler=compiler, digest=digest)
         return False
+    return bool(
+        queued.update(
+            status=JobStatus.RUNNING,
+            attempts=F("attempts") + 1,
+            compiler=compiler,
+            digest=digest,
+            started_at=Coalesce("started_at", now),
+            lease_until=now + LEASE,
+        )
+    )
 
 
 def work(lease: Lease) -> None:
@@ -331,20 +333,19 @@ def _fail(lease: Lease, failure: CompileFailure) -> None:
 def _lose(lease: Lease) -> None:
     with tenancy.organization(lease.org_id):
         job, _ = lease.lock()
-        give_up(job=job, code="internal_error", now=lease.clock())
+        give_up(job=job, code="internal_error", now=lease.clock(), rest=REST)
 
 
-def give_up(*, job: CompileJob, code: str, now: datetime) -> list[int]:
+def give_up(*, job: CompileJob, code: str, now: datetime, rest: timedelta = timedelta()) -> None:
     """A locked, running job is queued again, or has failed by our fault after its last attempt.
 
-    Returns the jobs that waited for one that failed.
+    It is nobody's turn to begin it before `rest` is over, unless a message names it.
     """
     if job.attempts < MAX_ATTEMPTS:
-        job.status, job.lease_until, job.queued_at = JobStatus.QUEUED, None, now
+        job.status, job.lease_until, job.queued_at = JobStatus.QUEUED, None, now + rest
         job.save(update_fields=["status", "lease_until", "queued_at"])
-        return []
+        return
     settle_as_failed(
         jobs=[job], code=code, detail=WORKER_LOST, fault=Fault.SERVICE, log="", now=now
     )
     uncount(job)
-    return twins_of(org_id=job.org_id, digest=job.digest, job_id=job.pk)

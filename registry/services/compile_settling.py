@@ -44,12 +44,6 @@ def uncount(job: CompileJob) -> None:
         job.save(update_fields=["counted"])
 
 
-def twins_of(*, org_id: int, digest: str, job_id: int) -> list[int]:
-    """The queued jobs that would generate the same as this one."""
-    equal = CompileJob.objects.filter(org_id=org_id, digest=digest, status=JobStatus.QUEUED)
-    return list(equal.exclude(pk=job_id).order_by("pk").values_list("pk", flat=True))
-
-
 def count_outcome(job: CompileJob) -> None:
     """Adds a finished job to the metrics, once the transaction commits."""
     outcome = "cached" if job.cached else str(job.status)

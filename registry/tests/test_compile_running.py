@@ -14,7 +14,7 @@ from conftest import door
 from quotas.models import UsagePeriod
 from registry import protoc, tasks
 from registry.models import CompileArtifact, CompileJob
-from registry.services import compile_rescue, compile_running
+from registry.services import compile_rescue, compile_running, compile_turns
 from registry.tests.compiling import (
     BASE,
     SOURCES,
@@ -159,6 +159,11 @@ def test_without_the_file_storage_a_job_is_tried_three_times(owner, org, stored)
         assert read(owner, job)["status"] == "queued"
         assert job_row(job).attempts == attempt
         assert counted_jobs(org.org.pk) == 1
+        # Not at once, and not by the end of another either.
+        soon, later = (timezone.now() + compile_running.REST * part for part in (0.5, 1.1))
+        with tenancy.organization(org.org.pk):
+            assert compile_turns.next_jobs(org.org.pk, now=soon) == []
+            assert compile_turns.next_jobs(org.org.pk, now=later) == [job["id"]]
     run(job)
     assert read(owner, job)["error"] == {
         "code": "internal_error",
@@ -262,9 +267,7 @@ def test_who_lost_the_lease_changes_nothing(owner, org, stored):
     late = take_up(job)
     with tenancy.organization(org.org.pk):
         after = timezone.now() + compile_running.LEASE * 2
-        assert compile_rescue.rescue_job(org_id=org.org.pk, job_id=job["id"], now=after) == [
-            job["id"]
-        ]
+        assert compile_rescue.rescue_job(org_id=org.org.pk, job_id=job["id"], now=after)
     again = take_up(job)
     assert (late.attempt, again.attempt) == (1, 2)
     with pytest.raises(compile_running.LeaseLostError):

@@ -1,5 +1,6 @@
 """`spoke`: the commands together, and how a run ends."""
 
+import json
 import sys
 from collections.abc import Sequence
 
@@ -7,11 +8,12 @@ import click
 
 from spoke.cli import __version__
 from spoke.cli.commands.accounts import login, logout, whoami
-from spoke.cli.commands.compiling import compile_
+from spoke.cli.commands.compiling import cancel, compile_
 from spoke.cli.commands.lists import modules, orgs, versions
 from spoke.cli.commands.pulling import pull
 from spoke.cli.commands.pushing import push
 from spoke.cli.commands.usage import usage
+from spoke.cli.commands.yanking import unyank, yank
 from spoke.cli.errors import Exit
 
 EPILOG = """\b
@@ -30,7 +32,21 @@ def main() -> None:
     """Spoke, the Protobuf schema registry, on the command line."""
 
 
-for command in (login, logout, whoami, orgs, modules, versions, push, pull, compile_, usage):
+for command in (
+    login,
+    logout,
+    whoami,
+    orgs,
+    modules,
+    versions,
+    push,
+    pull,
+    yank,
+    unyank,
+    compile_,
+    cancel,
+    usage,
+):
     main.add_command(command)
 
 
@@ -43,6 +59,9 @@ def run(arguments: Sequence[str]) -> int:
         return int(Exit.INTERRUPTED)
     except click.ClickException as exc:
         exc.show()
+        if "--json" in arguments:
+            error = {"detail": exc.format_message(), "exit_code": exc.exit_code}
+            click.echo(json.dumps({"error": error}, indent=2))
         return exc.exit_code
     return code if isinstance(code, int) else int(Exit.OK)
 

@@ -44,7 +44,11 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 def normal_url(url: str) -> str:
     """An address without its closing slash. Raises UsageProblem for what is no http(s) address."""
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+        parts.port  # noqa: B018 - raises where it is no number
+    except ValueError as exc:
+        raise UsageProblem(f"{url!r} is not the address of an API: {exc}.") from exc
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise UsageProblem(f"{url!r} is not the address of an API, as https://spoke.example.")
     if parts.username is not None:

@@ -72,11 +72,17 @@ class Run:
         )
 
 
-def identity(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Whose token it is, and the organizations that it can work on, each at least with its name."""
+def caller(api: Api) -> dict[str, Any]:
+    """Whose token it is. Raises Unreachable where this is not Spoke."""
     me = api.get(address("me"))
     if not isinstance(me, dict) or "kind" not in me:
         raise Unreachable(f"{api.api_url} does not answer as Spoke does; is this its API?")
+    return me
+
+
+def identity(api: Api) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Whose token it is, and the organizations that it can work on, each at least with its name."""
+    me = caller(api)
     if me["kind"] == "service_token":
         return me, [me["organization"]]
     return me, sorted(api.pages(address("orgs")), key=lambda org: org["name"])

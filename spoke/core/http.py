@@ -26,6 +26,12 @@ def client_address(request: HttpRequest) -> str:
     return _address(str(request.META.get("REMOTE_ADDR", ""))) or "127.0.0.1"
 
 
+def wants_page(request: HttpRequest) -> bool:
+    """Whether a browser asks at an address that has pages for people."""
+    pages = request.path.startswith(("/accounts/", "/admin/"))
+    return pages and "text/html" in request.headers.get("Accept", "")
+
+
 def _address(text: str) -> str | None:
     """The IP address in `192.0.2.7`, `192.0.2.7:443`, `2001:db8::7` or `[2001:db8::7]:443`."""
     found = WITH_PORT.fullmatch(text)

@@ -10,13 +10,14 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware import http
+from django.shortcuts import render
 from django_ratelimit.core import is_ratelimited
 from django_structlog.middlewares import RequestMiddleware
 from redis.exceptions import RedisError
 
 from spoke.core import tenancy
 from spoke.core.errors import LengthRequired, RateLimited, ServiceUnavailable
-from spoke.core.http import client_address
+from spoke.core.http import client_address, wants_page
 from spoke.core.problem import is_outage, problem_response
 from spoke.core.requestid import request_id
 
@@ -120,6 +121,10 @@ class AnonymousRateLimitMiddleware:
             # Guessing passwords must not become free while the counter is away.
             return problem_response(ServiceUnavailable(OUTAGE))
         if refused:
+            if wants_page(request):
+                page = render(request, "429.html", status=429)
+                page.headers["Retry-After"] = "60"
+                return page
             return problem_response(
                 RateLimited("Too many requests from this address.", headers={"Retry-After": "60"})
             )

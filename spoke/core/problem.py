@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import ErrorResponse
@@ -16,6 +17,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from spoke.core.errors import DomainError, ServiceUnavailable
+from spoke.core.http import wants_page
 from spoke.core.requestid import current_request_id
 
 CONTENT_TYPE = "application/problem+json"
@@ -187,7 +189,9 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """handler404: no such address."""
+    """handler404: no such address. Who follows a broken link of a mail's gets a page that says so."""
+    if wants_page(request):
+        return render(request, "404.html", status=404)
     return _plain(404, "not_found", "There is nothing at this address.")
 
 

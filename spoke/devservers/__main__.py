@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from .attach import attach, ensure_env
+from .banner import read_env
 from .binaries import find_postgres
 from .errors import DevServerError, wait_until
 from .locks import FileLock, is_held
@@ -54,7 +55,10 @@ def run_command(arguments: list[str], *, ephemeral: bool) -> int:
         raise DevServerError("which command?")
     ensure_env(root=ROOT, ephemeral=ephemeral)
     if not ephemeral:
-        for name, value in StripePlace(ROOT).environment().items():
+        # Links and webhooks lead to the `make run` of this checkout, whatever its port.
+        base = read_env(ROOT / ".local" / "demo.env").get("API_URL")
+        address = {"SPOKE_BASE_URL": base} if base else {}
+        for name, value in {**StripePlace(ROOT).environment(), **address}.items():
             os.environ.setdefault(name, value)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command's to handle
     status = os.spawnvp(os.P_WAIT, arguments[0], arguments)

@@ -84,6 +84,13 @@ def test_every_command_has_the_same_options_and_is_documented(spoke, command):
         ["pull", "a/b/c"],
         ["pull", "payments@"],
         ["compile", "payments"],
+        ["compile", "payments", "--job", ".."],
+        ["yank", "payments"],
+        ["yank", "payments@latest"],
+        ["unyank", "payments"],
+        ["cancel", "payments", "7"],
+        ["cancel", "payments@1.2.0", "../../archive"],
+        ["orgs", "use", ".."],
         ["usage", "--colour"],
         ["fly"],
     ],
@@ -92,6 +99,13 @@ def test_wrong_usage_ends_with_2_and_calls_nobody(spoke, signed_in, arguments):
     done = spoke(*arguments)
     assert (done.code, done.out, signed_in.asked) == (2, "", [])
     assert done.err
+
+
+@pytest.mark.parametrize("arguments", [["push"], ["push", "a", "1.0.0", "/nowhere"], ["fly"]])
+def test_wrong_usage_too_is_a_document_with_json(spoke, signed_in, arguments):
+    done = spoke(*arguments, "--json")
+    assert (done.code, done.document["error"]["exit_code"]) == (2, 2)
+    assert done.document["error"]["detail"] in done.err
 
 
 def test_without_a_sign_in_every_command_says_so(spoke, home):
@@ -126,6 +140,12 @@ def test_another_api_is_not_taken_for_spoke_s(spoke, signed_in):
     done = spoke("login", "--api-url", signed_in.url, "--token", TOKEN)
     assert (done.code, "does not answer as Spoke does" in done.err) == (4, True)
     assert not config.config_path().exists()
+
+
+def test_another_api_is_not_taken_for_spoke_s_by_whoami_either(spoke, signed_in):
+    signed_in.on("GET /me", Reply(200, {"login": "octocat"}))
+    done = spoke("whoami")
+    assert (done.code, "is this its API?" in done.err) == (4, True)
 
 
 def test_a_damaged_file_of_settings_can_be_removed(spoke, home):

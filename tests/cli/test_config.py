@@ -77,7 +77,11 @@ def test_a_relative_xdg_folder_is_ignored(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "spoke.example", "ftp://spoke.example", "http://", "https://a@b", "https://a/?x=1"]
+    "url",
+    [
+        *("", "spoke.example", "ftp://spoke.example", "http://", "https://a@b", "https://a/?x=1"),
+        *("http://[::1", "http://a:99999", "http://a:b"),
+    ],
 )
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(UsageProblem):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from registry.tasks import run_compile_job
 from tests.cli.stand_in import HANG_UP, Asked, Reply
 
 PASSED_ON = ("Authorization", "Content-Type", "Idempotency-Key")
@@ -94,6 +95,30 @@ def test_from_a_folder_to_running_code(spoke, login, googleapis, shop, home):
     assert report["usage"]["versions_count"] == 2
     assert report["usage"]["compile_jobs_count"] == 1
     assert report["upcoming"]["amount_cents"] == 0
+
+
+def test_a_version_is_yanked_and_a_job_canceled(spoke, login, home, monkeypatch):
+    (home / "a.proto").write_text('syntax = "proto3";\nmessage A {}\n')
+    login("developer")
+    for version in ("1.0.0", "1.1.0"):
+        assert spoke("push", "shop", version, home, "--create", "--quiet").code == 0
+    assert spoke("yank", "shop@1.1.0", "--reason", "A mistake").code == 0
+    assert [line.split()[:2] for line in spoke("versions", "shop").out.splitlines()[1:]] == [
+        ["1.1.0", "(yanked)"],
+        ["1.0.0", "32"],
+    ]
+    assert spoke("pull", "shop", "--json").document["version"]["version"] == "1.0.0"
+    assert spoke("unyank", "shop@1.1.0").code == 0
+    assert spoke("pull", "shop", "--json").document["version"]["version"] == "1.1.0"
+
+    monkeypatch.setattr(run_compile_job, "delay", lambda *args: None)
+    left = spoke("compile", "shop@1.0.0", "-l", "python", "--no-wait", "--json").document
+    canceled = spoke("cancel", "shop@1.0.0", left["id"], "--json")
+    assert (canceled.code, canceled.document["status"]) == (0, "canceled")
+    assert "not counted" in canceled.err
+    again = spoke("compile", "shop@1.0.0", "--job", left["id"])
+    assert (again.code, again.err) == (1, "spoke: The job was canceled.\n")
+    assert spoke("usage", "--json").document["usage"]["compile_jobs_count"] == 0
 
 
 def test_a_change_that_breaks_is_seen_before_it_is_made(spoke, login, shop, home):

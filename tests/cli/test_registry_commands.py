@@ -103,6 +103,8 @@ def test_the_same_content_again_is_nothing_to_do(spoke, signed_in, protos):
     done = spoke("push", "payments", "1.2.0", protos, "--json")
     assert (done.code, done.document["status"]) == (0, "unchanged")
     assert done.err == "Nothing to do: acme/payments 1.2.0 is published, with the same content.\n"
+    other = spoke("push", "payments", "1.2.0+build.7", protos)
+    assert (other.code, other.err) == (0, done.err)
 
 
 @pytest.mark.parametrize("code", ["version_exists", "breaking_change"])
@@ -224,6 +226,60 @@ def test_a_failed_job_says_why(spoke, signed_in, home, fault, code):
         "  code: compile_error",
     ]
     assert not (home / "payments-python").exists()
+
+
+def test_a_failed_job_is_an_error_as_any_other(spoke, signed_in):
+    error = {"code": "compile_error", "detail": "a/b.proto:1:1: Bad.", "fault": "user"}
+    failed, canceled = job("failed", error=error), job("canceled")
+    signed_in.on(f"GET {ONE}/compile/7", Reply(200, failed), Reply(200, canceled))
+    first, second = (spoke("compile", "payments@1.2.0", "--job", 7, "--json") for _ in range(2))
+    assert first.document == {"error": {**error, "exit_code": 1}, "job": failed}
+    assert second.document["error"] == {"detail": "The job was canceled.", "exit_code": 1}
+
+
+@pytest.mark.parametrize(
+    ("started", "told"),
+    [(None, "had not started: not counted"), ("2026-11-25T12:00:00Z", "had started and counts")],
+)
+def test_a_job_is_canceled(spoke, signed_in, started, told):
+    ended = job("canceled", started_at=started)
+    signed_in.on(f"POST {ONE}/compile/7/cancel", Reply(200, ended))
+    done = spoke("cancel", "payments@1.2.0", 7, "--json")
+    assert (done.code, done.document) == (0, ended)
+    assert done.err == f"Job 7 is canceled. It {told}.\n"
+    (asked,) = signed_in.asked
+    assert (asked.body, bool(asked.headers["Idempotency-Key"])) == (b"", True)
+
+
+def test_what_has_ended_is_not_canceled(spoke, signed_in):
+    refused = problem(409, "job_finished", "This job succeeded already.", state="succeeded")
+    signed_in.on(f"POST {ONE}/compile/7/cancel", refused)
+    done = spoke("cancel", "payments@1.2.0", 7, "--json")
+    assert (done.code, done.document["error"]["state"]) == (1, "succeeded")
+    missing = spoke("cancel", "payments@1.2.0", 8)
+    assert (missing.code, missing.err.splitlines()[-1]) == (
+        1,
+        "Looked for acme/payments@1.2.0, among yours.",
+    )
+
+
+def test_a_version_is_yanked_and_taken_back(spoke, signed_in):
+    yanked = {**VERSION, "yanked_at": "2026-11-25T12:00:00Z", "yank_reason": "Leaks names"}
+    signed_in.on(f"POST {ONE}/yank", Reply(200, yanked))
+    done = spoke("yank", "payments@1.2.0", "--reason", "Leaks names", "--json")
+    assert (done.code, done.document) == (0, yanked)
+    assert done.err == "Yanked payments 1.2.0: Leaks names.\n"
+    assert json.loads(signed_in.asked[0].body) == {"reason": "Leaks names"}
+    assert spoke("yank", "acme/payments@1.2.0").err == "Yanked acme/payments 1.2.0.\n"
+    assert signed_in.asked[1].body == b""
+    signed_in.on(f"POST {ONE}/unyank", Reply(200, VERSION))
+    assert spoke("unyank", "payments@1.2.0").err == "payments 1.2.0 is not yanked.\n"
+    assert signed_in.calls()[2] == f"POST {ONE}/unyank"
+    refused = spoke("yank", "payments@9.9.9")
+    assert (refused.code, refused.err.splitlines()[-1]) == (
+        1,
+        "Looked for acme/payments@9.9.9, among yours.",
+    )
 
 
 def test_a_canceled_job_and_one_whose_artifact_is_gone(spoke, signed_in):

@@ -2,7 +2,7 @@
 
 On servers of its own, with eight workers (four of Celery's with two processes each). The jobs compile
 real files of googleapis-common-protos; some are equal, and Java's refuse a file by the user's fault. A
-trigger writes down each change of a job's status.
+trigger writes down each change of a job's status, and how many of its organization's run.
 """
 
 import argparse
@@ -94,7 +94,7 @@ from django.utils import timezone
 from orgs.context import SYSTEM
 from registry import protoc, tasks
 from registry.compiling import Options
-from registry.models import JobStatus, Language
+from registry.models import Language
 from registry.services import compile, compile_rescue
 from spoke.core import tenancy
 compile_rescue.RESEND_AFTER = timedelta(seconds=10)
@@ -105,7 +105,8 @@ def order(org_id, version, name):
             org_id=int(org_id), actor=SYSTEM, module_name="m", version_name=version,
             options=options, now=timezone.now(),
         )
-    if job.status == JobStatus.QUEUED:
+        due = compile.is_due(job=job, now=timezone.now())
+    if due:
         tasks.run_compile_job.delay(int(org_id), job.pk)
     return job.pk
 does = {"order": order, "rescue": tasks.rescue_compile_jobs, "sweep": protoc.remove_leftovers}
@@ -115,11 +116,16 @@ for line in sys.stdin:
 """
 WATCH = """
 CREATE TABLE job_changes (
-    job_id bigint, before text, after text, counted boolean, at timestamptz DEFAULT clock_timestamp()
+    job_id bigint, before text, after text, counted boolean, running bigint,
+    at timestamptz DEFAULT clock_timestamp()
 );
 GRANT INSERT ON job_changes TO PUBLIC;
 CREATE FUNCTION note_job() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO job_changes VALUES (NEW.id, OLD.status, NEW.status, NEW.counted); RETURN NULL;
+    INSERT INTO job_changes VALUES (
+        NEW.id, OLD.status, NEW.status, NEW.counted,
+        (SELECT count(*) FROM registry_compilejob WHERE org_id = NEW.org_id AND status = 'running')
+    );
+    RETURN NULL;
 END $$;
 CREATE TRIGGER note_job AFTER UPDATE OF status ON registry_compilejob FOR EACH ROW
     WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION note_job();
@@ -143,6 +149,7 @@ STORED = """
 SELECT a.org_id, a.digest, a.sha256 FROM registry_compileartifact a
 WHERE EXISTS (SELECT FROM registry_compilejob j WHERE j.artifact_id = a.id)
 """
+MOST = "SELECT max(running) FROM job_changes"
 RUNNING = "SELECT count(*) FROM registry_compilejob WHERE status = 'running'"
 UNFINISHED = "SELECT count(*) FROM registry_compilejob WHERE status IN ('queued', 'running')"
 
@@ -289,6 +296,8 @@ def faults_of(shop: Workshop, jobs: int) -> list[str]:
         found.append(f"{total} jobs of {jobs}")
     if unfinished := shop.number(UNFINISHED):
         found.append(f"{unfinished} jobs have not ended")
+    if (most := shop.number(MOST)) > 4:  # the default of COMPILE_JOBS_AT_ONCE
+        found.append(f"{most} jobs of an organization ran at once")
     if twice := shop.sql.execute(ENDED_TWICE.encode()).fetchall():
         found.append(f"ended more than once: {twice}")
     due = sum(

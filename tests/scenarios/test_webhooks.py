@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import requests
 from django.apps import apps
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from billing.models import EventStatus, Invoice, PaymentMethod, Subscription, WebhookEvent
 from billing.services import inbox
@@ -119,8 +119,12 @@ def test_an_event_that_fails_is_tried_again_and_then_waits_for_staff(hook, world
     world.to(world.at + timedelta(days=3), step=timedelta(hours=6))
     row.refresh_from_db()
     assert (row.status, row.attempts) == (EventStatus.DEAD, inbox.ATTEMPTS)
+    with pytest.raises(CommandError, match="The admin says of each why"):
+        call_command("replay_webhooks", verbosity=0)
+    with pytest.raises(CommandError, match="There is no event evt_nope"):
+        call_command("replay_webhooks", "evt_nope", row.event_id, verbosity=0)
     monkeypatch.undo()
-    call_command("replay_webhooks", verbosity=0)
+    call_command("replay_webhooks", row.event_id, verbosity=0)
     row.refresh_from_db()
     assert (row.status, row.error) == (EventStatus.DONE, "")
 
@@ -337,3 +341,24 @@ def test_no_call_to_stripe_inside_a_transaction(world):
         tenancy.organization(world.acme),
     ):
         client.api().customers.list()
+
+
+def test_the_subscription_of_a_deleted_customer_has_ended_whatever_is_told_first(world):
+    world.subscribe()
+    customer = world.customer()
+    client.api().customers.delete(customer)
+    assert inbox.refresh_customer(customer=customer)
+    world.settle()
+    assert (world.plan(), world.subscription().status) == ("free", "canceled")
+    assert not WebhookEvent.objects.exclude(status=EventStatus.DONE).exists()
+
+
+def test_what_is_told_of_a_draft_that_is_gone_is_done(world):
+    world.subscribe()
+    made = client.api().invoices.create({"customer": world.customer(), "currency": "usd"})
+    client.api().invoices.update(made.id, {"description": "A mistake"})
+    client.api().invoices.delete(made.id)
+    world.settle()
+    rows = WebhookEvent.objects.filter(object_id=made.id)
+    assert set(rows.values_list("status", "attempts")) == {(EventStatus.DONE, 1)}
+    assert rows.count() == 3

@@ -87,19 +87,13 @@ def test_whoever_has_a_default_keeps_it_at_checkout(world):
 
 
 def test_a_change_that_is_refused_takes_no_card(world):
-    wishes = [
-        {"payment_method_id": "pm_card_visa"},
-        {"payment_method_id": "pm_card_visa", "plan": "gold"},
-    ]
-    for wish, status in zip(wishes, (404, 404), strict=True):
-        assert world.client().patch(SUBSCRIPTION, wish).status_code == status
+    for wish in ({}, {"plan": "gold"}):
+        wish["payment_method_id"] = "pm_card_visa"
+        assert world.client().patch(SUBSCRIPTION, wish).status_code == 404
     assert world.cards() == []
     world.subscribe(interval="year")
-    wishes = [
-        ({"payment_method_id": "pm_card_mastercard", "plan": "gold"}, 400),
-        ({"payment_method_id": "pm_card_mastercard", "interval": "month"}, 409),
-    ]
-    for wish, status in wishes:
+    for wish, status in (({"plan": "gold"}, 400), ({"interval": "month"}, 409)):
+        wish["payment_method_id"] = "pm_card_mastercard"
         assert world.client().patch(SUBSCRIPTION, wish).status_code == status
     assert world.cards() == [("4242", True)]
 

@@ -1,13 +1,16 @@
 """`manage.py replay_webhooks`: events that failed are tried again."""
 
 from argparse import ArgumentParser
+from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from billing.models import EventStatus, WebhookEvent
 from billing.services import inbox
+from billing.stripe import client
+from spoke.core.errors import DomainError
 
 
 class Command(BaseCommand):
@@ -20,11 +23,15 @@ class Command(BaseCommand):
         parser.add_argument("--sweep", action="store_true", help="first fetch what was missed")
 
     def handle(self, *args: Any, events: list[str], sweep: bool, **options: Any) -> None:
+        if not client.configured():
+            raise CommandError("Set STRIPE_SECRET_KEY first.")
         now = timezone.now()
         if sweep:
-            self.stdout.write(f"{len(inbox.sweep(now=now))} events were missed.")
+            self._sweep(now)
         rows = WebhookEvent.objects.order_by("created_at")
         rows = rows.filter(event_id__in=events) if events else rows.filter(status=EventStatus.DEAD)
+        if missing := set(events) - {row.event_id for row in rows}:
+            raise CommandError(f"There is no event {', '.join(sorted(missing))}.")
         done = failed = 0
         for row in rows:
             inbox.replay(event_id=row.pk, now=now)
@@ -34,3 +41,11 @@ class Command(BaseCommand):
             else:
                 failed += 1
         self.stdout.write(f"{done} events done, {failed} not.")
+        if failed:
+            raise CommandError("The admin says of each why: Webhook events.")
+
+    def _sweep(self, now: datetime) -> None:
+        try:
+            self.stdout.write(f"{len(inbox.sweep(now=now))} events were missed.")
+        except DomainError as error:
+            raise CommandError(f"Stripe: {error.detail}") from error

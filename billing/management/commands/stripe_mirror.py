@@ -3,8 +3,9 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from billing.stripe import client
 from billing.stripe.mirror import mirror_everything
 
 
@@ -17,4 +18,6 @@ class Command(BaseCommand):
         parser.add_argument("kinds", nargs="*", help="as Customer, Subscription, Invoice")
 
     def handle(self, *args: Any, kinds: list[str], **options: Any) -> None:
+        if not client.configured():
+            raise CommandError("Set STRIPE_SECRET_KEY first.")
         mirror_everything(kinds=kinds)

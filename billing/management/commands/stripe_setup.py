@@ -25,6 +25,8 @@ class Command(BaseCommand):
         if not client.configured():
             raise CommandError("Set STRIPE_SECRET_KEY first.")
         url = url or f"{settings.SPOKE_BASE_URL}/billing/webhook"
+        if not url.startswith(("https://", "http://")):
+            raise CommandError(f"{url} is no address.")
         try:
             account = setup.check_account()
             prices = setup.make_prices()

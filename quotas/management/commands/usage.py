@@ -51,7 +51,7 @@ class Command(BaseCommand):
         )
 
     def _org_id(self, ref: str) -> int:
-        key = {"pk": int(ref)} if ref.isdigit() else {"name": ref}
+        key = {"pk": int(ref)} if ref.isdecimal() else {"name": ref}
         with tenancy.all_organizations(reason="usage command"):
             org = Organization.objects.filter(**key).first()
         if org is None:

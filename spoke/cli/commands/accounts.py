@@ -7,10 +7,9 @@ from urllib.parse import urlsplit
 import click
 
 from spoke.cli import config
-from spoke.cli.client import address
 from spoke.cli.errors import UsageProblem
 from spoke.cli.output import add, moment, sheet
-from spoke.cli.running import Run, identity, standard
+from spoke.cli.running import Run, caller, identity, standard
 
 DEFAULT_URL = "http://127.0.0.1:8000"  # where `make run` serves
 FROM_STDIN = "-"
@@ -65,7 +64,7 @@ def logout(run: Run) -> None:
 @standard
 def whoami(run: Run) -> None:
     """Show whose token is used, and where."""
-    me = run.api.get(address("me"))
+    me = caller(run.api)
     api_url, organization = run.settings.api_url, run.settings.organization
     if run.out.as_json:
         run.out.document({"api_url": api_url, "organization": organization or None, "me": me})

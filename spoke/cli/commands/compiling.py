@@ -8,7 +8,7 @@ import click
 import tenacity
 
 from spoke.cli.client import Answer, address
-from spoke.cli.commands.places import looked_for
+from spoke.cli.commands.places import looked_for, named_version
 from spoke.cli.errors import CliError, Exit, Unreachable, UsageProblem
 from spoke.cli.output import counted
 from spoke.cli.references import LATEST, Reference, parse
@@ -35,7 +35,8 @@ class JobFailed(CliError):
         super().__init__(detail, lines=lines)
 
     def document(self) -> dict[str, Any]:
-        return {"job": self.job, "exit_code": int(self.exit_code)}
+        error = {"detail": self.message, **(self.job.get("error") or {})}
+        return {"error": {**error, "exit_code": int(self.exit_code)}, "job": self.job}
 
 
 @click.command("compile")
@@ -56,7 +57,13 @@ class JobFailed(CliError):
 )
 @click.option("--force", is_flag=True, help="Replace files of other content.")
 @click.option("--no-wait", is_flag=True, help="Submit the job, and do not wait for it.")
-@click.option("--job", "job_id", default="", metavar="ID", help="Wait for a job submitted before.")
+@click.option(
+    "--job",
+    "job_id",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    help="Wait for a job submitted before.",
+)
 @click.option(
     "--timeout",
     type=click.IntRange(min=1),
@@ -75,7 +82,7 @@ def compile_(
     output: Path | None,
     force: bool,
     no_wait: bool,
-    job_id: str,
+    job_id: int | None,
     timeout: int,
 ) -> None:
     """Generate code from a version, the latest unless one is named.
@@ -87,7 +94,7 @@ def compile_(
     org = run.organization(parse(reference).organization)
     place = _version_address(run, org, parse(reference))
     if job_id:
-        answer = run.api.call("GET", f"{place}/compile{address(job_id)}")
+        answer = run.api.call("GET", f"{place}/compile{address(str(job_id))}")
     else:
         wish = {"language": language, "grpc": grpc, "include_dependencies": include_dependencies}
         answer = run.api.post(f"{place}/compile", json=wish)
@@ -104,6 +111,23 @@ def compile_(
     _fetch(run, place, job, output or Path(f"{job['module']}-{job['language']}"), force)
 
 
+@click.command()
+@click.argument("reference", metavar="[ORG/]MODULE@VERSION")
+@click.argument("job_id", metavar="JOB", type=click.IntRange(min=1))
+@standard
+def cancel(run: Run, reference: str, job_id: int) -> None:
+    """Cancel a compile job that has not ended.
+
+    One that had not started is not counted.
+    """
+    with named_version(run, reference) as place:
+        job = run.api.post(f"{place}/compile{address(str(job_id), 'cancel')}").body
+    if run.out.as_json:
+        run.out.document(job)
+    counted_as = "had started and counts" if job["started_at"] else "had not started: not counted"
+    run.out.tell(f"Job {job_id} is canceled. It {counted_as}.")
+
+
 def _version_address(run: Run, org: str, reference: Reference) -> str:
     """The address of the version; `latest` is resolved once, so that all calls mean the same."""
     base = f"{address('orgs', org, 'modules', reference.module)}/versions"
@@ -116,7 +140,10 @@ def _version_address(run: Run, org: str, reference: Reference) -> str:
 
 def _later(org: str, job: dict[str, Any]) -> str:
     named = f"{org}/{job['module']}@{job['version']}"
-    return f"`spoke compile {named} --job {job['id']}` fetches what it makes."
+    return (
+        f"`spoke compile {named} --job {job['id']}` fetches what it makes,"
+        f" `spoke cancel {named} {job['id']}` ends it."
+    )
 
 
 def _wait(run: Run, place: str, first: Answer, timeout: int, later: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from spoke.cli.client import address
 from spoke.cli.commands.places import readable
 from spoke.cli.errors import UsageProblem
 from spoke.cli.output import add, ago, moment, size, table
-from spoke.cli.references import parse_module
+from spoke.cli.references import check_organization, parse_module
 from spoke.cli.running import Run, identity, standard
 
 
@@ -59,7 +59,7 @@ def use_org(run: Run, name: str) -> None:
             "There is no stored sign-in to this server to keep the choice with.",
             hint="Sign in with `spoke login`, or set SPOKE_ORG.",
         )
-    org = run.api.get(address("orgs", name))
+    org = run.api.get(address("orgs", check_organization(name)))
     config.write(path, replace(stored, organization=org["name"]))
     if run.out.as_json:
         run.out.document({"organization": org["name"]})

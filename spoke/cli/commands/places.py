@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from spoke.cli.client import address
-from spoke.cli.errors import Refused
-from spoke.cli.references import Reference
+from spoke.cli.errors import Refused, UsageProblem
+from spoke.cli.references import LATEST, Reference, parse
 from spoke.cli.running import Run
 
 T = TypeVar("T")
@@ -28,7 +28,20 @@ def readable(run: Run, reference: Reference, read: Callable[[str], T]) -> T:
 
 
 @contextmanager
-def looked_for(reference: Reference, org: str) -> Iterator[None]:
+def named_version(run: Run, text: str) -> Iterator[str]:
+    """The address of a version that is to be changed, one of one's own. Raises UsageProblem."""
+    reference = parse(text)
+    if reference.version in ("", LATEST):
+        raise UsageProblem(f"{text!r}: name the version itself, as {reference.module}@1.2.0.")
+    org = run.organization(reference.organization)
+    with looked_for(reference, org, "among yours"):
+        yield address("orgs", org, "modules", reference.module, "versions", reference.version)
+
+
+@contextmanager
+def looked_for(
+    reference: Reference, org: str, where: str = "among yours and what is public"
+) -> Iterator[None]:
     """Says of what is not found where it was looked for."""
     try:
         yield
@@ -36,5 +49,5 @@ def looked_for(reference: Reference, org: str) -> Iterator[None]:
         if exc.status == NOT_FOUND:
             version = f"@{reference.version}" if reference.version else ""
             named = f"{org}/{reference.module}{version}"
-            exc.hint = f"Looked for {named}, among yours and what is public."
+            exc.hint = f"Looked for {named}, {where}."
         raise

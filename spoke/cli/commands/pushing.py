@@ -63,7 +63,7 @@ def push(
             answer = _send(run, address("orgs", org, "modules", reference.module), params, archive)
         except Refused as exc:
             if exc.code == "version_exists" and exc.problem.get("identical") is True:
-                _unchanged(run, named, exc)
+                _unchanged(run, f"{org}/{reference.module}", exc)
                 return
             _explain(exc, org, reference.module)
             raise
@@ -98,12 +98,12 @@ def _send(run: Run, base: str, params: Params, archive: IO[bytes]) -> Answer:
         return run.api.post(f"{base}/versions", params=params, upload=upload)
 
 
-def _unchanged(run: Run, named: str, exc: Refused) -> None:
+def _unchanged(run: Run, module: str, exc: Refused) -> None:
+    # Not what was asked for, where that differs by build metadata only.
+    version = exc.problem.get("version")
     if run.out.as_json:
-        run.out.document(
-            {"status": "unchanged", "version": {"version": exc.problem.get("version")}}
-        )
-    run.out.tell(f"Nothing to do: {named} is published, with the same content.")
+        run.out.document({"status": "unchanged", "version": {"version": version}})
+    run.out.tell(f"Nothing to do: {module} {version} is published, with the same content.")
 
 
 def _explain(exc: Refused, org: str, module: str) -> None:

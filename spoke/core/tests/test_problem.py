@@ -1,6 +1,7 @@
 """Which database errors are outages, and how problems look outside the API's views."""
 
 import json
+from typing import Any
 
 import psycopg
 import pytest
@@ -87,7 +88,8 @@ def test_of_many_errors_the_first_are_listed_with_their_places():
         "files": [{}, *({"path": ["Bad.", "Worse."]} for _ in range(100_000))],
         "name": ["Missing."],
     }
-    formatter = ProblemFormatter(ValidationError(detail), {}, Exception())
+    context: Any = {}
+    formatter = ProblemFormatter(ValidationError(detail), context, Exception())
     errors = formatter.run()["errors"]
     assert len(errors) == 100
     assert {error["field"] for error in errors} == {f"files.{n}.path" for n in range(1, 51)}

@@ -110,14 +110,6 @@ def read_customer(store: Store, params: Params, name: str) -> Object:
     return found
 
 
-@route("DELETE", "/v1/customers/{}")
-def delete_customer(store: Store, params: Params, name: str) -> Object:
-    found = alive(store, name)
-    found["deleted"] = True
-    store.emit("customer.deleted", found)
-    return {"id": name, "object": "customer", "deleted": True}
-
-
 @route("GET", "/v1/customers", f"{PAGING} email created")
 def list_customers(store: Store, params: Params) -> Object:
     rows = [row for row in store.newest("customer") if not row.get("deleted")]

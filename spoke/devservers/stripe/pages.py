@@ -52,7 +52,8 @@ def page(server: Any, method: str, path: str, sent: dict[str, str]) -> Answer:
 
 def _html(title: str, body: str) -> str:
     return (
-        f"<!DOCTYPE html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
+        f"<!DOCTYPE html><html lang=en><meta charset=utf-8>"
+        f"<meta name=viewport content='width=device-width'><title>{escape(title)}</title>"
         f"<style>{STYLE}</style><h1>{escape(title)}</h1>{body}"
         "<p><small>This stands in for Stripe in development. No money moves.</small></p>"
     )

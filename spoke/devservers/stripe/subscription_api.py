@@ -235,6 +235,18 @@ def cancel(store: Store, params: Params, name: str) -> Object:
     return sub
 
 
+@route("DELETE", "/v1/customers/{}")
+def delete_customer(store: Store, params: Params, name: str) -> Object:
+    """Whose subscriptions have ended with them."""
+    found = alive(store, name)
+    for sub in store.newest("subscription"):
+        if sub["customer"] == name and sub["status"] in subscriptions.LIVE:
+            subscriptions.end(store, sub, reason="cancellation_requested")
+    found["deleted"] = True
+    store.emit("customer.deleted", found)
+    return {"id": name, "object": "customer", "deleted": True}
+
+
 @route("POST", "/v1/subscriptions/{}/resume", "billing_cycle_anchor proration_behavior")
 def resume(store: Store, params: Params, name: str) -> Object:
     """A paused subscription begins a period, and is active once that is paid."""

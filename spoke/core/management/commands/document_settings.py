@@ -1,4 +1,4 @@
-"""`manage.py document_settings`: docs/configuration.md, from the table in spoke/settings.py."""
+"""`manage.py document_settings`: docs/configuration.md, from the table in spoke/environment.py."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 HEAD = """# Configuration
 
 Everything comes from the environment. `manage.py document_settings` writes this page from the table in
-`spoke/settings.py`; nothing else reads the environment.
+`spoke/environment.py`; nothing else reads the environment.
 
 | variable | kind | default | meaning |
 |---|---|---|---|
@@ -26,7 +26,8 @@ def page() -> str:
     """The whole page."""
     rows = []
     for name, (kind, default, meaning) in settings.VARIABLES.items():
-        shown = DESCRIBED.get(name) or (f"`{default}`" if default not in ("", []) else "empty")
+        value = ",".join(default) if isinstance(default, list) else default
+        shown = DESCRIBED.get(name) or (f"`{value}`" if value != "" else "empty")
         rows.append(f"| `{name}` | {kind.__name__} | {shown} | {meaning} |\n")
     return HEAD + "".join(rows)
 

@@ -1,8 +1,9 @@
 """`manage.py fake_stripe`: the Stripe server of development: serve it, turn its clock, break cards."""
 
+import logging
 import re
 import threading
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -54,10 +55,10 @@ class Command(BaseCommand):
             card = commands.add_parser(name, help=f"whatever ORG pays by {says} from now on")
             card.add_argument("org")
         drop = commands.add_parser("drop-webhooks", help="the next N events are not delivered")
-        drop.add_argument("number", type=int)
+        drop.add_argument("number", type=_natural)
         fault = commands.add_parser("fault", help="the next N requests meet with a fault")
         fault.add_argument("kind", choices=["429", "500", "timeout", "disconnect_after"])
-        fault.add_argument("number", type=int, nargs="?", default=1)
+        fault.add_argument("number", type=_natural, nargs="?", default=1)
 
     def handle(self, *args: Any, what: str, **options: Any) -> None:
         if settings.PRODUCTION:
@@ -74,7 +75,10 @@ class Command(BaseCommand):
             raise CommandError(f"{host} does not answer: is `make run` running?") from error
 
     def _serve(self, port: int, state: Path | None) -> None:
-        server = Server(Store(file=state), port)
+        try:
+            server = Server(Store(file=state), port)
+        except (OSError, OverflowError) as error:
+            raise CommandError(f"Port {port} cannot be listened on: {error}.") from error
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.stdout.write(f"stands in for Stripe at {server.url}")
         self.stdout.flush()
@@ -96,9 +100,11 @@ class Command(BaseCommand):
 
     def _advance(self, control: Control, time: str) -> None:
         matched = re.fullmatch(r"(\d{1,4})([dhms])", time)
-        if matched is None:
+        left = int(matched[1]) * UNITS[matched[2]] if matched else 0
+        if not left:
             raise CommandError("How long? As 31d, 12h, 30m or 45s.")
-        left = int(matched[1]) * UNITS[matched[2]]
+        # What is done meanwhile is told by the worker's log as ever, and would drown the answer here.
+        logging.getLogger().setLevel(logging.WARNING)
         while left > 0:
             step = min(STEP, left)
             left -= step
@@ -108,6 +114,12 @@ class Command(BaseCommand):
             control.deliver()
             for task in WORK:
                 task()
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"a number from 1 on, and not {text!r}")
+    return int(text)
 
 
 def _customer(name: str) -> str:

@@ -32,7 +32,10 @@ class Command(BaseCommand):
             # Held until this process ends.
             cursor.execute("SELECT pg_advisory_lock(hashtext('spoke.seed_demo'))")
         values = seed(known=read_env(env_file), now=timezone.now())
-        write_env(env_file, values)
+        try:
+            write_env(env_file, values)
+        except OSError as error:
+            raise CommandError(f"{env_file} cannot be written: {error.strerror}.") from error
         self.stdout.write(f"The demo is ready; {env_file} has its addresses and tokens.")
 
 
