@@ -225,13 +225,17 @@ def reopen_organization(*, org: Organization, actor: Actor, now: datetime) -> Or
 def suspend_organization(
     *, org: Organization, actor: Actor, reason: str, now: datetime
 ) -> Organization:
-    """Reading works and writing does not, from the next request on. Raises Conflict when closed."""
+    """Reading works and writing does not, from the next request on. Raises Conflict when closed.
+
+    What staff suspend that is suspended already stays so when its own reason has gone.
+    """
     org = lock_organization(org.pk)
     if org.status == OrganizationStatus.CLOSED:
         raise Conflict("The organization is closed.", code="organization_closed")
-    if org.status == OrganizationStatus.SUSPENDED:
+    by_staff = actor.kind == "staff"
+    if org.status == OrganizationStatus.SUSPENDED and (org.staff_hold or not by_staff):
         return org
-    if actor.kind == "staff":
+    if by_staff:
         org.staff_hold = reason
     return _set_status(
         org,
