@@ -24,8 +24,8 @@ BATCH = 5_000
 LOOP = 300
 FILL = """
 INSERT INTO orgs_organization (name, display_name, description, owner_id, settings, status,
-    status_reason, plan_tier, pending_plan_tier, revision, created_at, updated_at)
-SELECT 'org-' || n, 'Organization ' || n, '', %(owner)s, '{}', 'active', '', 'pro', '', 1, %(start)s,
+    status_reason, staff_hold, plan_tier, pending_plan_tier, revision, created_at, updated_at)
+SELECT 'org-' || n, 'Organization ' || n, '', %(owner)s, '{}', 'active', '', '', 'pro', '', 1, %(start)s,
     %(start)s FROM generate_series(%(from)s::int, %(to)s::int) n;
 INSERT INTO quotas_planassignment (org_id, plan_id, assigned_at)
 SELECT id, %(plan)s, %(start)s FROM orgs_organization WHERE id > %(after)s;

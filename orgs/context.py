@@ -47,7 +47,8 @@ class Principal:
 
     def has_scope(self, scope: Scope) -> bool:
         """Whether calls outside any organization that need this scope are allowed."""
-        return self.scopes is None or scope in self.scopes or Scope.ADMIN in self.scopes
+        enough = {scope, Scope.ADMIN} | ({Scope.WRITE} if scope is Scope.READ else set())
+        return self.scopes is None or not enough.isdisjoint(self.scopes)
 
 
 @dataclass(frozen=True)

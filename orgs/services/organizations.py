@@ -24,6 +24,7 @@ from orgs.models import (
 from orgs.roles import Role
 from orgs.services.audit import record_event
 from spoke.core import idempotency, tenancy
+from spoke.core.database import is_same_json
 from spoke.core.errors import Conflict, InvalidInput
 
 # How long a closed organization can be reopened before everything in it is deleted.
@@ -123,7 +124,11 @@ def update_organization(
 
     `changes` may hold display_name, description and settings. The caller holds the row locked.
     """
-    changed = {name: value for name, value in changes.items() if getattr(org, name) != value}
+    changed = {
+        name: value
+        for name, value in changes.items()
+        if not is_same_json(getattr(org, name), value)
+    }
     if not changed:
         return org
     for name, value in changed.items():
@@ -220,13 +225,17 @@ def reopen_organization(*, org: Organization, actor: Actor, now: datetime) -> Or
 def suspend_organization(
     *, org: Organization, actor: Actor, reason: str, now: datetime
 ) -> Organization:
-    """Reading works and writing does not, from the next request on. Raises Conflict when closed."""
+    """Reading works and writing does not, from the next request on. Raises Conflict when closed.
+
+    What staff suspend that is suspended already stays so when its own reason has gone.
+    """
     org = lock_organization(org.pk)
     if org.status == OrganizationStatus.CLOSED:
         raise Conflict("The organization is closed.", code="organization_closed")
-    if org.status == OrganizationStatus.SUSPENDED:
+    by_staff = actor.kind == "staff"
+    if org.status == OrganizationStatus.SUSPENDED and (org.staff_hold or not by_staff):
         return org
-    if actor.kind == "staff":
+    if by_staff:
         org.staff_hold = reason
     return _set_status(
         org,

@@ -187,6 +187,20 @@ def test_a_suspension_that_spoke_made_by_itself_is_not_kept_over_a_closing(cast,
     assert owner.post("/orgs/acme/reopen").json()["status"] == "active"
 
 
+def test_staff_suspend_what_is_suspended_for_another_reason(cast):
+    staff, now = Actor("staff", cast.staff.pk, cast.staff.email), timezone.now()
+    for actor, reason in (
+        (SYSTEM, "Overdue."),
+        (staff, "Spam."),
+        (SYSTEM, "Overdue."),
+        (staff, ""),
+    ):
+        suspend_organization(org=cast.org, actor=actor, reason=reason, now=now)
+    org = Organization.objects.get(pk=cast.org.pk)
+    assert (org.status, org.status_reason, org.staff_hold) == ("suspended", "Spam.", "Spam.")
+    assert [row[0] for row in audited(cast.org, "organization.")] == ["organization.suspended"] * 2
+
+
 def test_closing_at_once_is_done_once(committed_cast):
     cast = committed_cast
     clients = [cast.client("owner") for _ in range(4)]

@@ -210,3 +210,10 @@ def test_a_method_that_is_not_known_is_told_those_that_are(cast, api):
         assert (refused.status_code, refused.json()["code"]) == (405, "method_not_allowed")
         assert refused.headers["Allow"] == "GET, HEAD, PUT, PATCH, DELETE"
         assert getattr(api("outsider"), method)("/orgs/acme").status_code == 404
+
+
+def test_true_is_not_taken_for_one(cast, api):
+    for value in (1, True, 1.0):
+        changed = api("owner").patch("/orgs/acme", {"settings": {"a": [value]}}).json()
+        stored = Organization.objects.get(pk=cast.org.pk).settings["a"][0]
+        assert (changed["settings"]["a"], repr(stored)) == ([value], repr(value))

@@ -335,3 +335,18 @@ def test_nobody_gets_anothers_secret_by_repeating_their_request(cast, api):
     again = api("owner").post("/orgs/acme/tokens", body, headers=headers)
     assert again.json() == made.json()
     assert ApiToken.objects.filter(org=cast.org).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "status"),
+    [
+        (Scope.READ, 200),
+        (Scope.WRITE, 200),
+        (Scope.ADMIN, 200),
+        (Scope.BILLING, 403),
+        (Scope.USAGE_WRITE, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/orgs", "/me/tokens"])
+def test_what_writes_reads_outside_of_organizations_too(cast, api, path, scope, status):
+    assert api("owner", scope).get(path).status_code == status

@@ -15,6 +15,7 @@ from quotas.errors import PlansMissing
 from quotas.models import LimitOverride, PlanLimit, QuotaSettings
 from quotas.resources import LIMIT_FIELDS, Resource
 from quotas.services.plans import DEFAULT_PLAN, plan_of
+from spoke.core.database import is_same_json
 from spoke.core.errors import InvalidInput
 
 MAX_BIGINT = 2**63 - 1
@@ -145,7 +146,7 @@ def set_overrides(
             if wanted is not None:
                 wanted.save(force_insert=True)
             old[LIMIT_FIELDS[resource]], new[LIMIT_FIELDS[resource]] = before, after
-    if custom_settings is not None and custom_settings != settings.custom_settings:
+    if custom_settings is not None and not is_same_json(custom_settings, settings.custom_settings):
         old["custom_settings"], new["custom_settings"] = settings.custom_settings, custom_settings
         settings.custom_settings = custom_settings
     if not new:

@@ -194,3 +194,9 @@ def test_an_expired_override_is_over(api, cast):
     )
     body = api("owner").get(URL).json()
     assert (body["max_modules"], limit_of(body, "modules")["source"]) == (5, "plan")
+
+
+def test_true_is_not_taken_for_one(cast, api):
+    for value in (1, True):
+        changed = api("staff").patch("/orgs/acme/quotas", {"custom_settings": {"a": value}})
+        assert changed.json()["custom_settings"]["a"] is value

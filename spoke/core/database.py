@@ -1,5 +1,6 @@
-"""A cursor for the few statements that are long and hot."""
+"""A cursor for the few statements that are long and hot, and what PostgreSQL takes for the same."""
 
+import json
 from typing import Any
 
 from django.db import connection
@@ -18,3 +19,8 @@ def prepared_cursor() -> CursorWrapper:
     cursor = bind(connection.connection)
     logged = connection.queries_logged
     return connection.make_debug_cursor(cursor) if logged else connection.make_cursor(cursor)
+
+
+def is_same_json(one: object, other: object) -> bool:
+    """Whether two values are stored as the same JSON: `1` and `true` are equal in Python alone."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -33,11 +33,14 @@ def wants_page(request: HttpRequest) -> bool:
 
 
 def _address(text: str) -> str | None:
-    """The IP address in `192.0.2.7`, `192.0.2.7:443`, `2001:db8::7` or `[2001:db8::7]:443`."""
+    """The IP address in `192.0.2.7`, `192.0.2.7:443`, `2001:db8::7` or `[2001:db8::7]:443`.
+
+    What a socket for both kinds of addresses says of IPv4, `::ffff:192.0.2.7`, is IPv4: limits go by
+    the network of an IPv6 address, and that of these holds everybody.
+    """
     found = WITH_PORT.fullmatch(text)
     try:
-        return str(
-            ipaddress.ip_address((found[1] or found[2]) if found else text.partition("%")[0])
-        )
+        address = ipaddress.ip_address((found[1] or found[2]) if found else text.partition("%")[0])
     except ValueError:
         return None
+    return str(getattr(address, "ipv4_mapped", None) or address)

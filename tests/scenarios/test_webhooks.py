@@ -100,6 +100,12 @@ def test_a_flood_of_forgeries_is_cut_off_and_grows_no_table(hook, settings):
     assert WebhookEvent.objects.count() == 0
 
 
+def test_what_is_signed_is_never_too_much(hook, settings):
+    settings.ANONYMOUS_RATE_LIMIT = "5/m"
+    assert {hook(event(number)).status_code for number in range(1, 21)} == {200}
+    assert WebhookEvent.objects.count() == 20
+
+
 def test_an_event_that_fails_is_tried_again_and_then_waits_for_staff(hook, world, monkeypatch):
     def broken(about, now):
         raise RuntimeError("it rains")

@@ -24,6 +24,7 @@ from spoke.core.middleware import RequestLogMiddleware
         (1, "[2001:db8::7]:51234", "2001:db8::7"),
         (1, "[2001:db8::7]", "2001:db8::7"),
         (1, "fe80::7%eth0", "fe80::7"),
+        (1, "::ffff:203.0.113.9", "203.0.113.9"),
     ],
 )
 def test_only_what_trusted_proxies_wrote_is_believed(settings, hops, forwarded, expected):

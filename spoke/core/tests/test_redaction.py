@@ -14,6 +14,11 @@ INVITATION = "-_aB3" * 8 + "xyz"
         (f"Bearer {API_TOKEN}.", "Bearer spk_aB3aB3aB…."),
         (f"GET /invitations/{INVITATION}/accept", "GET /invitations/…/accept"),
         (f"next=%2Faccounts%2Finvitations%2F{INVITATION}", "next=%2Faccounts%2Finvitations%2F…"),
+        ("GET /accounts/invitations/back/gAAAAABr-_x=%3D z", "GET /accounts/invitations/back/… z"),
+        (
+            "next=%2Faccounts%2Finvitations%2Fback%2FgAAr%3D&",
+            "next=%2Faccounts%2Finvitations%2Fback%2F…&",
+        ),
         ("GET /orgs/acme/invitations/12", "GET /orgs/acme/invitations/12"),
         ("spk_ is our prefix", "spk_ is our prefix"),
     ],
