@@ -10,6 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 
+from django.db.models import F
+
 from billing.models import Collection, LineKind, Subscription, SubscriptionStatus
 from billing.proration import prorate_change, remaining, share_of
 from quotas.models import PlanCharge, PlanPrice, UsagePeriod
@@ -90,7 +92,7 @@ def bill_of(*, period: UsagePeriod, now: datetime) -> Bill | None:
 def _subscription_of(period: UsagePeriod) -> Subscription | None:
     rows = Subscription.objects.filter(org_id=period.org_id, started_at__lt=period.end)
     # One whose first payment never came gave nothing and bills nothing.
-    rows = rows.exclude(status=SubscriptionStatus.INCOMPLETE)
+    rows = rows.exclude(status=SubscriptionStatus.INCOMPLETE).exclude(ended_at__lte=F("started_at"))
     last = rows.order_by("-started_at", "-pk").first()
     if last is None or (last.ended_at is not None and last.ended_at <= period.start):
         return None

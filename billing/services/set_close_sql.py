@@ -26,6 +26,7 @@ JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT s.*, COALESCE(p.start < s.trial_end, FALSE) AS trialing FROM billing_subscription s
     WHERE s.org_id = p.org_id AND s.started_at < p."end" AND s.status <> 'incomplete'
+      AND (s.ended_at IS NULL OR s.ended_at > s.started_at)
     ORDER BY s.started_at DESC, s.id DESC LIMIT 1
 ) AS s ON s.ended_at IS NULL OR s.ended_at > p.start
 LEFT JOIN LATERAL (

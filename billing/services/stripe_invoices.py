@@ -32,6 +32,7 @@ WHERE i.number IS NOT NULL
   AND (i.source = 'usage' AND i.status = 'open' AND i.pushed_at IS NULL
        AND (SELECT s.collection FROM billing_subscription s WHERE s.org_id = i.org_id
             AND s.status <> 'incomplete' AND s.started_at < i.period_end
+            AND (s.ended_at IS NULL OR s.ended_at > s.started_at)
             ORDER BY s.started_at DESC, s.id DESC LIMIT 1) = 'stripe'
        OR i.stripe_id IS NOT NULL AND i.settled_by <> %(stripe)s
        AND i.settled_at > COALESCE(i.pushed_at, '-infinity'))

@@ -165,6 +165,8 @@ def _ended(
         _release(lock_organization(row.org_id), done, actor, now)
         return done
     row.status, row.ended_at = SubscriptionStatus.CANCELED, state.ended_at or now
+    # It never began: no period was its own, and none is billed in its currency or to its card.
+    row.started_at = row.ended_at
     subscriptions.save(row, now)
     return row
 

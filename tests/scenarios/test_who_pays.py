@@ -11,6 +11,7 @@ from billing.services.invoicing import settle_invoice
 from billing.stripe import gateway
 from orgs.context import SYSTEM
 from quotas.models import Plan
+from quotas.services.plans import assign_plan
 from spoke.core import tenancy
 from tests.support.stripe_world import utc
 
@@ -169,3 +170,25 @@ def test_a_void_invoice_that_is_paid_all_the_same_is_reported(world):
         "org_id": world.acme,
     }
     assert ("usage", 1_170, "void") in world.invoices()
+
+
+def test_a_subscription_that_never_began_bills_nothing_to_its_card(world):
+    """Staff gave the plan; what is used beyond it is billed by hand, in dollars, as before."""
+    add(world, "pm_card_visa")
+    with tenancy.organization(world.acme):
+        plan = Plan.objects.current().get(code="pro")
+        assign_plan(org_id=world.acme, plan=plan, actor=SYSTEM, now=world.at)
+    world.use(1_234)
+    wish = {"plan": "pro", "currency": "eur", "payment_method_id": "pm_card_threeDSecure2Required"}
+    answer = world.client().post(SUBSCRIPTION, wish)
+    assert answer.json()["status"] == "incomplete", answer.content
+    world.to(utc(4, 2))
+    assert world.subscription().status == "canceled"
+    with tenancy.organization(world.acme):
+        row = Invoice.objects.get(source="usage")
+    assert (row.currency, row.total_minor, row.status, row.stripe_id) == (
+        "usd",
+        1_170,
+        "open",
+        None,
+    )
