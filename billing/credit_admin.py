@@ -12,7 +12,6 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminIntegerFieldWi
 
 from billing import models
 from billing.models import NoteKind
-from billing.models.details import COUNTRY
 from billing.services import credit_notes
 from billing.services.credits import grant_credit
 from billing.services.details import OWN, change_details
@@ -316,12 +315,6 @@ class DetailsForm(ServiceForm):
             "country": "Two letters of ISO 3166-1, such as DE.",
             "partner": "In whose name invoices are printed; empty: ours.",
         }
-
-    def clean_country(self) -> str:
-        country = str(self.cleaned_data["country"]).upper()
-        if country:
-            COUNTRY(country)
-        return country
 
     def perform(self, data: dict[str, Any]) -> models.BillingDetails:
         org_id = self.instance.org_id or data["org"].pk

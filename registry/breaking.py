@@ -6,6 +6,7 @@ was generated before does not fit any more. Removing a field or an enum value br
 its number and its name are reserved from then on. docs/registry.md lists the rules.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -125,11 +126,48 @@ def _index_message(
             index.enums[full] = _Element(file.name, full, file.package, enum)
 
 
+class _Ranges:
+    """Half-open ranges of numbers, in any order, as one set."""
+
+    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in sorted(ranges):
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end)
+            else:
+                self._starts.append(start)
+                self._ends.append(end)
+
+    def cover(self, start: int, end: int) -> bool:
+        """Whether every number from start to before end is in one of them."""
+        at = bisect_right(self._starts, start) - 1
+        return start >= end or (at >= 0 and end <= self._ends[at])
+
+
+class _Fields:
+    """The fields of a message and what it keeps free, found at once: there may be very many."""
+
+    def __init__(self, message: DescriptorProto) -> None:
+        self.message = message
+        self.named = {field.name: field for field in reversed(message.field)}
+        self.numbered = {field.number: field for field in reversed(message.field)}
+        self.reserved = _Ranges((part.start, part.end) for part in message.reserved_range)
+        self._reserved_names = set(message.reserved_name)
+
+    def keeps_free(self, number: int, name: str) -> bool:
+        """Whether both are reserved."""
+        return name in self._reserved_names and self.reserved.cover(number, number + 1)
+
+
 def _compare_messages(
     element: _Element, old: DescriptorProto, new: DescriptorProto, before: _Index, after: _Index
 ) -> Iterator[BreakingChange]:
+    if old == new:
+        return
+    fields = _Fields(new)
     for field in old.field:
-        for rule, text in _fate(field, old, new, before, after):
+        for rule, text in _fate(field, old, fields, before, after):
             label = f'Field "{field.name}" ({field.number})'
             name = f"{element.name}.{field.name}"
             yield BreakingChange(element.path, name, rule, f"{label} {text}.")
@@ -139,59 +177,57 @@ def _compare_messages(
             text = f'Field "{field.name}" ({field.number}) is new and required.'
             name = f"{element.name}.{field.name}"
             yield BreakingChange(element.path, name, "required_field_added", text)
-    yield from _reserved_changes(element, old, new)
+    yield from _message_ranges(element, old, fields)
 
 
 def _fate(
     field: FieldDescriptorProto,
     old: DescriptorProto,
-    new: DescriptorProto,
+    new: _Fields,
     before: _Index,
     after: _Index,
 ) -> Iterator[tuple[str, str]]:
     """What became of a field: each rule that it breaks, with the rest of a sentence."""
-    named = next((one for one in new.field if one.name == field.name), None)
-    numbered = next((one for one in new.field if one.number == field.number), None)
+    named, numbered = new.named.get(field.name), new.numbered.get(field.number)
     if named is not None and named.number != field.number:
         yield "field_renumbered", f"has number {named.number} now"
     elif numbered is None:
-        if not _is_reserved(field.number, field.name, new):
+        if not new.keeps_free(field.number, field.name):
             yield "field_removed", "is gone, and its number and name are not both reserved"
     else:
         if named is None:
             yield "field_renamed", f'is called "{numbered.name}" now'
-        yield from _field_changes(_Side(field, old, before), _Side(numbered, new, after))
+        yield from _field_changes(_Side(field, old, before), _Side(numbered, new.message, after))
 
 
-def _is_reserved(number: int, name: str, message: DescriptorProto) -> bool:
-    ranged = any(part.start <= number < part.end for part in message.reserved_range)
-    return ranged and name in message.reserved_name
-
-
-def _reserved_changes(
-    element: _Element, old: DescriptorProto, new: DescriptorProto
+def _message_ranges(
+    element: _Element, old: DescriptorProto, fields: _Fields
 ) -> Iterator[BreakingChange]:
-    kept = [(part.start, part.end) for part in new.reserved_range]
-    for part in old.reserved_range:
-        if not _covered(part.start, part.end, kept):
-            text = f"Numbers {part.start} to {part.end - 1} are not reserved any more."
-            yield BreakingChange(element.path, element.name, "reserved_range_removed", text)
-    for name in sorted(set(old.reserved_name) - set(new.reserved_name)):
-        text = f'The name "{name}" is not reserved any more.'
-        yield BreakingChange(element.path, element.name, "reserved_name_removed", text)
-    offered = [(part.start, part.end) for part in new.extension_range]
+    new = fields.message
+    yield from _unreserved(element, old, new, fields.reserved, last=0)
+    offered = _Ranges((part.start, part.end) for part in new.extension_range)
     for room in old.extension_range:
-        if not _covered(room.start, room.end, offered):
+        if not offered.cover(room.start, room.end):
             text = f"Numbers {room.start} to {room.end - 1} are not open to extensions any more."
             yield BreakingChange(element.path, element.name, "extension_range_removed", text)
 
 
-def _covered(start: int, end: int, ranges: list[tuple[int, int]]) -> bool:
-    """Whether half-open ranges, in any order, cover start to end together."""
-    for low, high in sorted(ranges):
-        if low <= start < high:
-            start = high
-    return start >= end
+def _unreserved(
+    element: _Element,
+    old: DescriptorProto | EnumDescriptorProto,
+    new: DescriptorProto | EnumDescriptorProto,
+    kept: _Ranges,
+    *,
+    last: int,
+) -> Iterator[BreakingChange]:
+    """What is reserved no more; `last` is 1 where the end of a range is part of it."""
+    for part in old.reserved_range:
+        if not kept.cover(part.start, part.end + last):
+            text = f"Numbers {part.start} to {part.end + last - 1} are not reserved any more."
+            yield BreakingChange(element.path, element.name, "reserved_range_removed", text)
+    for name in sorted(set(old.reserved_name) - set(new.reserved_name)):
+        text = f'The name "{name}" is not reserved any more.'
+        yield BreakingChange(element.path, element.name, "reserved_name_removed", text)
 
 
 @dataclass(frozen=True)
@@ -256,6 +292,11 @@ def _compare_enums(
     before: _Index,
     after: _Index,
 ) -> Iterator[BreakingChange]:
+    if old == new:
+        return
+    # Of enums the end of a range is part of it.
+    kept = _Ranges((part.start, part.end + 1) for part in new.reserved_range)
+    free_names = set(new.reserved_name)
     by_name = {value.name: value.number for value in new.value}
     numbers: dict[int, str] = {}
     for value in new.value:
@@ -270,26 +311,13 @@ def _compare_enums(
         elif value.number in numbers:
             text = f'{label} is called "{numbers[value.number]}" now.'
             rule = "enum_value_renamed"
-        elif _is_reserved_value(value.number, value.name, new):
+        elif value.name in free_names and kept.cover(value.number, value.number + 1):
             continue
         else:
             rule = "enum_value_removed"
             text = f"{label} is gone, and its number and name are not both reserved."
         yield BreakingChange(element.path, f"{element.name}.{value.name}", rule, text)
-    kept = [(part.start, part.end + 1) for part in new.reserved_range]
-    for part in old.reserved_range:
-        if not _covered(part.start, part.end + 1, kept):
-            text = f"Numbers {part.start} to {part.end} are not reserved any more."
-            yield BreakingChange(element.path, element.name, "reserved_range_removed", text)
-    for name in sorted(set(old.reserved_name) - set(new.reserved_name)):
-        text = f'The name "{name}" is not reserved any more.'
-        yield BreakingChange(element.path, element.name, "reserved_name_removed", text)
-
-
-def _is_reserved_value(number: int, name: str, enum: EnumDescriptorProto) -> bool:
-    # Of enums the end of a range is part of it.
-    ranged = any(part.start <= number <= part.end for part in enum.reserved_range)
-    return ranged and name in enum.reserved_name
+    yield from _unreserved(element, old, new, kept, last=1)
 
 
 def _compare_services(

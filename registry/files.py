@@ -13,6 +13,7 @@ from functools import cached_property
 from registry.references import Reference
 
 MAX_FILES = 1_000
+MAX_FOLDERS = 1_000  # each is made for the compiler, which takes longer than a file
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_PATH_LENGTH = 512
 MAX_SEGMENT_BYTES = 255  # what common file systems allow
@@ -119,6 +120,10 @@ def set_problems(paths: Sequence[str]) -> dict[int, Problem]:
             continue
         files[_folded(path)] = path
         folders.update((_folded(parent), parent) for parent in parents)
+        if len(folders) > MAX_FOLDERS:
+            detail = f"A version has at most {MAX_FOLDERS} folders; here it would have more."
+            problems[index] = Problem("too_many_folders", detail)
+            break
     return problems
 
 

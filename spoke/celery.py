@@ -13,7 +13,7 @@ app.autodiscover_tasks()
 
 # Every entry only finds what is due and fans out; each task is safe to run twice. With several beats
 # each entry is sent once for its time (spoke.beat).
-app.conf.beat_schedule = {
+TIMETABLE = {
     "flush-api-requests": {"task": "quotas.tasks.flush_api_requests", "schedule": 10.0},
     "turn-usage-periods": {
         "task": "quotas.tasks.turn_due_periods",
@@ -115,3 +115,4 @@ app.conf.beat_schedule = {
         "schedule": crontab(hour="4", minute="10"),
     },
 }
+app.conf.beat_schedule = TIMETABLE

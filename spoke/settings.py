@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import structlog
 
 # Loaded with the settings, so that every process with Django enqueues to it.
+from spoke.celery import TIMETABLE
 from spoke.celery import app as celery_app  # noqa: F401
+from spoke.core.idle_log import IdleFilter
 from spoke.core.redaction import redact_line
 from spoke.environment import BASE_DIR, DEVELOPMENT_SECRET, VARIABLES, env  # noqa: F401
 
@@ -367,6 +369,8 @@ LOG_RENDERERS: dict[str, list[Any]] = {
         )
     ],
 }
+# What is said again when the task ends, or is nothing.
+REPETITION = "DEBUG" if env("LOG_LEVEL") == "DEBUG" else "WARNING"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -381,6 +385,7 @@ LOGGING = {
             "foreign_pre_chain": SHARED_PROCESSORS,
         }
     },
+    "filters": {"idle": {"()": IdleFilter, "timetable": TIMETABLE}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
     "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL")},
     "loggers": {
@@ -389,6 +394,10 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # Its own handler would write addresses with secrets; the request log has every request.
         "django.server": {"handlers": [], "level": "ERROR", "propagate": True},
+        "celery.beat": {"level": REPETITION},
+        "celery.worker.strategy": {"level": REPETITION},
+        "django_structlog.celery.receivers": {"level": REPETITION},
+        "celery.app.trace": {"filters": ["idle"]},
         # Tells of every call and answer.
         "stripe": {"level": "WARNING"},
         # Tells of every glyph that a PDF takes.

@@ -15,6 +15,7 @@ from billing.services.by_card import Wish
 from billing.services.customers import add_payment_method, keeping_default
 from billing.services.previews import Preview
 from billing.stripe import client
+from quotas.models import Plan
 from spoke.core import tenancy
 from spoke.core.errors import InvalidInput, NotFound
 from spoke.core.schema import ProblemSerializer
@@ -185,7 +186,7 @@ class SubscriptionViewSet(BillingViewSet):
         summary="Change the plan",
         description="A dearer plan or a longer interval holds at once and is paid at once, prorated"
         " by the second. A cheaper plan holds from the end of what is paid for; asking for the plan in"
-        " force takes that back.",
+        " force takes that back, and keeps the version that was bought.",
         request=ChangeInput,
         responses={200: SubscriptionSerializer, 404: ProblemSerializer, **REFUSALS},
         examples=[SUBSCRIPTION, *EXAMPLES],
@@ -199,7 +200,7 @@ class SubscriptionViewSet(BillingViewSet):
         self._match(request)
         row = self._live()
         changes = "plan" in sent or "interval" in sent
-        plan = plan_of(sent["plan"], org_id=self.org.pk) if "plan" in sent else row.plan
+        plan = self._wanted(sent, row)
         if changes:
             # Before the card is taken: what is refused leaves nothing.
             by_card.check_change(org_id=self.org.pk, plan=plan, interval=sent.get("interval"))
@@ -221,6 +222,12 @@ class SubscriptionViewSet(BillingViewSet):
                     now=self.now,
                 )
         return self._answer(row)
+
+    def _wanted(self, sent: dict[str, Any], row: Subscription) -> Plan:
+        """The plan in force by its name is the version that was bought, whatever came after it."""
+        if sent.get("plan") in (None, row.plan.code):
+            return row.plan
+        return plan_of(sent["plan"], org_id=self.org.pk)
 
     def _live(self) -> Subscription:
         with tenancy.organization(self.org.pk):
@@ -245,18 +252,19 @@ class SubscriptionViewSet(BillingViewSet):
         sent = self.valid(PreviewInput, request.data)
         if not client.configured():
             not_set_up()
-        plan, interval = plan_of(sent["plan"], org_id=self.org.pk), sent.get("interval")
+        interval = sent.get("interval")
         with tenancy.organization(self.org.pk):
             live = subscriptions.live_subscription(org_id=self.org.pk)
         if live is None:
             found = previews.of_start(
                 org_id=self.org.pk,
-                plan=plan,
+                plan=plan_of(sent["plan"], org_id=self.org.pk),
                 interval=interval or "month",
                 currency=(sent.get("currency") or "usd").lower(),
                 now=self.now,
             )
         else:
+            plan = self._wanted(sent, live)
             found = previews.of_change(
                 org_id=self.org.pk, plan=plan, interval=interval, now=self.now
             )

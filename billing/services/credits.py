@@ -97,7 +97,8 @@ def use_credits(*, invoice: Invoice, used: Iterable[tuple[int, int]], now: datet
 
     Must run in a transaction that holds the organization. Raises Conflict where a credit has less.
     """
-    for credit_id, amount in used:
+    # In the order in which a voided invoice gives them back: neither waits for the other.
+    for credit_id, amount in sorted(used):
         left = Credit.objects.filter(pk=credit_id, remaining_minor__gte=amount)
         if not left.update(remaining_minor=F("remaining_minor") - amount):
             raise Conflict("A credit has less left than it is to pay.", code="credit_used")

@@ -12,6 +12,7 @@ from orgs.models import Organization
 from orgs.services.audit import record_event
 from spoke.core import tenancy
 from spoke.core.errors import Conflict, DomainError, NotFound, ServiceUnavailable
+from spoke.core.locks import held
 
 STRIPE = Actor("system", None, "Stripe")
 
@@ -64,11 +65,13 @@ def apply_card(*, org_id: int, state: CardState, now: datetime) -> bool:
         "exp_month": state.exp_month,
         "exp_year": state.exp_year,
     }
-    row = rows.select_for_update().first()
-    if row is None:
-        PaymentMethod.objects.create(
-            org_id=org_id, stripe_id=state.id, created_at=state.created_at, **values
-        )
+    # Its webhook may come while the request that attached it is at the same.
+    row, made = rows.select_for_update().get_or_create(
+        org_id=org_id,
+        stripe_id=state.id,
+        defaults={"created_at": state.created_at, **values},
+    )
+    if made:
         record_event(
             org_id=org_id,
             actor=SYSTEM,
@@ -127,13 +130,10 @@ def add_payment_method(
     with tenancy.organization(org_id):
         others = PaymentMethod.objects.filter(org_id=org_id).exclude(stripe_id=card.id)
         first = not others.exists()
-    state = None
-    if set_as_default or first:
-        state = _pays_all(org_id, customer, card.id)
-    with tenancy.organization(org_id):
         apply_card(org_id=org_id, state=card, now=now)
-        if state is not None:
-            apply_customer(org_id=org_id, state=state)
+    if set_as_default or first:
+        _pays_all(org_id, customer, card.id)
+    with tenancy.organization(org_id):
         return PaymentMethod.objects.get(org_id=org_id, stripe_id=card.id)
 
 
@@ -141,9 +141,8 @@ def make_default(*, org_id: int, payment_method: str) -> PaymentMethod:
     """Invoices are paid by it from now on. No transaction. Raises NotFound."""
     row = _known(org_id, payment_method)
     customer = customer_of(org_id) or ""
-    state = _pays_all(org_id, customer, row.stripe_id)
+    _pays_all(org_id, customer, row.stripe_id)
     with tenancy.organization(org_id):
-        apply_customer(org_id=org_id, state=state)
         return PaymentMethod.objects.get(pk=row.pk)
 
 
@@ -170,9 +169,17 @@ def _default(org_id: int) -> str | None:
         return rows.values_list("stripe_id", flat=True).first()
 
 
-def _pays_all(org_id: int, customer: str, payment_method: str) -> CustomerState:
+def lock_name(customer: str) -> str:
+    """Of the lock under which a customer is changed, or fetched, and applied."""
+    return f"stripe-customer-{customer}"
+
+
+def _pays_all(org_id: int, customer: str, payment_method: str) -> None:
     """It is the default, and of the subscription too, which may have had a card of its own."""
-    state = gateway.set_default_payment_method(customer=customer, payment_method=payment_method)
+    with held(lock_name(customer)):
+        state = gateway.set_default_payment_method(customer=customer, payment_method=payment_method)
+        with tenancy.organization(org_id):
+            apply_customer(org_id=org_id, state=state)
     with tenancy.organization(org_id):
         live = Subscription.objects.filter(org_id=org_id, collection=Collection.STRIPE)
         running = live.filter(ended_at__isnull=True, stripe_id__isnull=False)
@@ -181,7 +188,6 @@ def _pays_all(org_id: int, customer: str, payment_method: str) -> CustomerState:
         subscription = gateway.get_subscription(name)
         if subscription.payment_method and not subscription.ended_at:
             adjustments.pay_by_default(name)
-    return state
 
 
 def share_card(*, org_id: int, subscription: SubscriptionState) -> bool:
@@ -197,9 +203,7 @@ def share_card(*, org_id: int, subscription: SubscriptionState) -> bool:
     state = gateway.get_customer(subscription.customer)
     if state.deleted or state.default_payment_method:
         return False
-    state = _pays_all(org_id, subscription.customer, card)
-    with tenancy.organization(org_id):
-        apply_customer(org_id=org_id, state=state)
+    _pays_all(org_id, subscription.customer, card)
     return True
 
 

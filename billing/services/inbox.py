@@ -24,7 +24,7 @@ from billing.models import (
     WebhookEvent,
 )
 from billing.services import by_card, stripe_credit_notes, stripe_invoices
-from billing.services.customers import apply_card, apply_customer, organization_of
+from billing.services.customers import apply_card, apply_customer, lock_name, organization_of
 from billing.stripe import adjustments, gateway
 from billing.stripe.mirror import link_customer, mirror
 from billing.stripe.webhooks import Delivery, delivery_of
@@ -133,7 +133,7 @@ def refresh_customer(*, customer: str) -> bool:
     org_id = organization_of(customer)
     if org_id is None:
         return False
-    with held(f"stripe-customer-{customer}"):
+    with held(lock_name(customer)):
         state = gateway.get_customer(customer)
         with tenancy.organization(org_id):
             changed = apply_customer(org_id=org_id, state=state)

@@ -60,8 +60,9 @@ class TransferViewSet(OrgScopedViewSet):
 
     @extend_schema(
         summary="Offer ownership to a member",
-        description="They confirm within seven days; then they own it, and the owner before them is an"
-        " admin.",
+        description=(
+            "They confirm within seven days; then they own it, and the owner before them is an admin."
+        ),
         tags=TAGS,
         request=WhoInput,
         responses={201: TransferSerializer},

@@ -175,7 +175,7 @@ class VersionViewSet(OrgScopedViewSet):
         return Response(body, status=201, headers={"ETag": etag_of_version(version)})
 
     def _changes(self) -> Sequence[dict[str, Any]]:
-        return [asdict(change) for change in self.checked.comparison.changes]
+        return [asdict(change) for change in self.checked.comparison.shown]
 
     def _found(self) -> dict[str, Any]:
         push = self.checked.push

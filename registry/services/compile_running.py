@@ -123,7 +123,12 @@ def run_job(*, org_id: int, job_id: int, clock: Clock) -> list[int]:
     with tenancy.organization(org_id):
         if not has_room(org_id):
             return []
-    lease = take_up(org_id=org_id, job_id=job_id, clock=clock)
+    try:
+        lease = take_up(org_id=org_id, job_id=job_id, clock=clock)
+    except Exception:
+        logger.exception("registry.compile_not_begun", job_id=job_id)
+        _put_off(org_id, job_id, clock())
+        lease = None
     if lease is not None:
         began = time.monotonic()
         try:
@@ -136,6 +141,16 @@ def run_job(*, org_id: int, job_id: int, clock: Clock) -> list[int]:
     with tenancy.organization(org_id):
         hold_turn(org_id)
         return next_jobs(org_id, now=clock(), most=1)
+
+
+def _put_off(org_id: int, job_id: int, now: datetime) -> None:
+    """The job that could not even be begun rests: being the oldest, it would stand before all others."""
+    with tenancy.organization(org_id):
+        hold_turn(org_id)
+        job = choose(org_id=org_id, named=job_id, now=now)
+        if job is not None:
+            queued = CompileJob.objects.filter(pk=job.pk, status=JobStatus.QUEUED)
+            queued.update(queued_at=now + REST)
 
 
 def take_up(*, org_id: int, job_id: int, clock: Clock) -> Lease | None:

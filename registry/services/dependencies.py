@@ -19,6 +19,7 @@ from spoke.core.errors import Conflict, InvalidInput
 
 MAX_CLOSURE = 200
 MAX_CLOSURE_BYTES = 64 * 1024 * 1024
+MAX_CLOSURE_FILES = 10_000
 TARGET = "registry_versiondependency_target_id"
 
 
@@ -153,15 +154,19 @@ def _refuse_clashes(needed: list[Dependency]) -> None:
     by_version = {one.version.pk: one for one in needed}
     owners: dict[str, Dependency] = {}
     files = VersionFile.objects.filter(version_id__in=by_version, path__endswith=".proto")
-    for path, version_id in files.order_by("path", "version_id").values_list("path", "version_id"):
+    found = files.order_by("path", "version_id").values_list("path", "version_id")
+    for path, version_id in found[: MAX_CLOSURE_FILES + 1]:
         one = by_version[version_id]
         other = owners.setdefault(path, one)
         if other is not one:
             detail = f"{path} comes from both {other.reference} and {one.reference}."
             raise _fault(max(one.index, other.index), "dependency_conflict", detail)
     total = sum(one.version.size_bytes for one in needed)
-    if total > MAX_CLOSURE_BYTES:
-        detail = f"What a version needs has at most {MAX_CLOSURE_BYTES} bytes in all."
+    if total > MAX_CLOSURE_BYTES or len(owners) > MAX_CLOSURE_FILES:
+        detail = (
+            f"What a version needs has at most {MAX_CLOSURE_BYTES} bytes and"
+            f" {MAX_CLOSURE_FILES} .proto files in all."
+        )
         raise InvalidInput(detail, field="dependencies", code="too_many_dependencies")
 
 

@@ -30,6 +30,7 @@ logger = structlog.get_logger(__name__)
 LIMITS = Limits()
 OWN, NEEDED, OUT = "src", "deps", "descriptors"
 MAX_ERRORS = 100
+MAX_CHANGES = 1_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Comparison:
     baseline_id: int | None
     changes: tuple[BreakingChange, ...]
     is_announced: bool
+
+    @property
+    def shown(self) -> tuple[BreakingChange, ...]:
+        """The first of the changes, as many as an answer lists."""
+        return self.changes[:MAX_CHANGES]
 
 
 def descriptors_of(*, push: Push, needed: Sequence[SourceFile]) -> bytes:

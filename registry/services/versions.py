@@ -105,7 +105,7 @@ def refuse_breaking(module: Module, comparison: Comparison) -> None:
         f"It breaks {len(comparison.changes)} promises of the version before. Keep them, or raise the"
         " major number (before 1.0.0 the minor one).",
         code="breaking_change",
-        breaking_changes=[asdict(change) for change in comparison.changes],
+        breaking_changes=[asdict(change) for change in comparison.shown],
     )
 
 

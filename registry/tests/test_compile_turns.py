@@ -13,6 +13,7 @@ from conftest import door
 from registry import protoc, tasks
 from registry.models import CompileJob, JobStatus
 from registry.services import compile_rescue, compile_running
+from registry.services.compile import options_of
 from registry.tests.compiling import (
     BASE,
     SOURCES,
@@ -162,6 +163,33 @@ def test_chances_that_got_lost_are_given_anew_one_at_a_time(owner, org, messages
     assert compile_rescue.unheard_jobs(now=late) == []
     run(jobs[1])
     assert sent(messages) == [jobs[2]["id"]]
+
+
+def test_a_job_that_cannot_be_begun_stands_in_nobodys_way(owner, messages, monkeypatch, settings):
+    settings.COMPILE_JOBS_AT_ONCE = 1
+    bad, good, last = order_all(owner, LANGUAGES[:3])
+
+    def options_of_all_but_one(job):
+        if job.pk == bad["id"]:
+            raise ValueError("no such language")
+        return options_of(job)
+
+    monkeypatch.setattr(compile_running, "options_of", options_of_all_but_one)
+    assert sent(messages) == [bad["id"]]
+    run(bad)
+    assert sent(messages) == [good["id"]]
+    run(good)
+    assert sent(messages) == [last["id"]]
+    run(last)
+    assert (statuses([bad, good, last]), sent(messages)) == (
+        ["queued", "succeeded", "succeeded"],
+        [],
+    )
+    monkeypatch.setattr(compile_running, "options_of", options_of)
+    later = timezone.now() + compile_running.REST + compile_rescue.RESEND_AFTER
+    assert [job for _, job in compile_rescue.unheard_jobs(now=later)] == [bad["id"]]
+    run(bad)
+    assert statuses([bad]) == ["succeeded"]
 
 
 def test_a_newer_compiler_that_makes_it_the_twin_of_one_that_runs(owner, messages, monkeypatch):

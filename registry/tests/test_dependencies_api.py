@@ -117,6 +117,20 @@ def test_one_path_comes_from_one_module(owner):
     assert "a.proto comes from both acme/a@1.0.0 and acme/copy@1.0.0" in response.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("name", "most"), [("MAX_CLOSURE", 1), ("MAX_CLOSURE_FILES", 1), ("MAX_CLOSURE_BYTES", 60)]
+)
+def test_what_a_version_needs_is_bounded(owner, monkeypatch, name, most):
+    publish(owner, "a")
+    publish(owner, "b", imports="a", dependencies=["a@1.0.0"])
+    monkeypatch.setattr(f"registry.services.dependencies.{name}", most)
+    assert publish(owner, "c", imports="a", dependencies=["a@1.0.0"]).status_code == 201
+    refused = publish(owner, "c", "1.1.0", imports="b", dependencies=["b@1.0.0"])
+    assert [(e["field"], e["code"]) for e in refused.json()["errors"]] == [
+        ("dependencies", "too_many_dependencies")
+    ]
+
+
 def test_what_is_depended_upon_cannot_be_deleted(owner, cast):
     publish(owner, "a")
     publish(owner, "b", imports="a", dependencies=["a@1.0.0"])

@@ -127,3 +127,12 @@ def test_a_version_needs_a_definition():
 def test_digest_is_the_sha_256_in_hex():
     file = PushedFile("a.proto", b"abc")
     assert file.digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_folders_are_counted_whatever_they_hold():
+    deep = "/".join(["a"] * 250)
+    paths = [f"{number}/{deep}/x.proto" for number in range(4)]
+    assert set_problems(paths[:3]) == {}
+    problems = set_problems(paths)
+    assert {at: problem.code for at, problem in problems.items()} == {3: "too_many_folders"}
+    assert set_problems([f"{deep}/{number}.proto" for number in range(1_000)]) == {}

@@ -88,7 +88,6 @@ def link_to(row: Any) -> Any:
 
 def linked(name: str, label: str) -> Callable[[Any], Any]:
     """What a row belongs to, as a link to its page."""
-
     return column(name, label, lambda row: link_to(getattr(row, name)))
 
 

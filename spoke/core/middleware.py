@@ -77,7 +77,8 @@ class LengthRequiredMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
+        in_chunks = "Transfer-Encoding" in request.headers
+        if in_chunks and request.method != "GET" and not request.META.get("CONTENT_LENGTH"):
             return problem_response(
                 LengthRequired("Send the length of the body (Content-Length), not in chunks.")
             )

@@ -1,14 +1,11 @@
 """In development the application's clock can be turned together with that of the Stripe server."""
 
 import os
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.utils import timezone
-
-LOOK_EVERY = 0.25
 
 
 class Clock:
@@ -17,14 +14,23 @@ class Clock:
     def __init__(self, file: Path, real: Callable[[], datetime]) -> None:
         self.file, self.real = file, real
         self._added = timedelta()
-        self._look_at = 0.0
+        self._read: tuple[int, int] | None = None
 
     def now(self) -> datetime:
         """The application's time."""
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_EVERY
-            self._added = timedelta(seconds=self.added())
+        # At every call: who is given work by a process that has turned it is not behind that.
+        written = self._written()
+        if written != self._read:
+            self._read, self._added = written, timedelta(seconds=self.added())
         return self.real() + self._added
+
+    def _written(self) -> tuple[int, int] | None:
+        """Which writing of the file there is."""
+        try:
+            found = self.file.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def added(self) -> float:
         """What the file says."""
@@ -38,7 +44,6 @@ class Clock:
         partial = self.file.with_suffix(f".{os.getpid()}")
         partial.write_text(str(self.added() + seconds))
         partial.replace(self.file)
-        self._look_at = 0.0
 
 
 def install(file: Path) -> Clock:

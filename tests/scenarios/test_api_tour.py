@@ -13,6 +13,8 @@ from django.db import connection
 
 from spoke.devservers.banner import read_env
 from spoke.devservers.errors import wait_until
+from spoke.devservers.stripe.control import Control
+from spoke.devservers.stripe_place import KEY
 from tests.support.running import ROOT, free_port, process, running_web
 
 WORKER = ["celery", "--quiet", "-A", "spoke", "worker", "--pool", "solo", "--loglevel", "WARNING"]
@@ -78,6 +80,30 @@ def test_the_tours_go_as_they_say(environment: dict[str, str], tmp_path: Path):
         assert wait_until(lambda: link in links_in(tmp_path / "mail"), seconds=30)
     manage(environment, "seed_demo", "--env-file", environment["DEMO_ENV"])
     assert Path(environment["DEMO_ENV"]).read_text() == first
+
+
+def test_the_tour_pays_by_card_where_stripe_is(environment: dict[str, str]):
+    stripe, port = free_port(), free_port()
+    environment |= {
+        "SPOKE_BASE_URL": f"http://127.0.0.1:{port}",
+        "STRIPE_SECRET_KEY": KEY,
+        "STRIPE_API_HOST": f"http://127.0.0.1:{stripe}",
+    }
+    manage(environment, "seed_plans")
+    manage(environment, "seed_demo", "--env-file", environment["DEMO_ENV"])
+    serve = ["manage", "fake_stripe", "serve", "--port", str(stripe)]
+    with process(serve, environment), running_web(port=port, env=environment):
+        assert wait_until(lambda: knows_prices(environment), seconds=60)
+        with process([*WORKER, *QUEUES], environment):
+            take("examples/api_tour.sh", environment)
+
+
+def knows_prices(environment: dict[str, str]) -> bool:
+    """Whether the Stripe server stands, with the prices that it is set up with."""
+    try:
+        return len(Control(environment["STRIPE_API_HOST"]).state().get("price", [])) > 0
+    except OSError:
+        return False
 
 
 def invite(demo: dict[str, str]) -> str:

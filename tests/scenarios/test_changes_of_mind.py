@@ -1,10 +1,13 @@
 """Changes that are declined, taken back or cut short: nothing is lost, and nothing given for nothing."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from quotas.models import PlanPrice
+from quotas.services.plan_file import read_plans
+from quotas.services.plans import publish_plan
 from tests.scenarios.test_credit_notes import details, german_vat  # noqa: F401 - a fixture
 from tests.support.stripe_world import utc
 
@@ -117,3 +120,19 @@ def test_a_credit_in_one_currency_pays_nothing_in_another(world):
     ).amount_minor
     assert world.fake.store.newest("invoice")[0]["amount_paid"] == euros
     assert world.fake.store.of("customer")[world.customer()]["balance"] == -2_450
+
+
+def test_asking_for_the_plan_in_force_keeps_the_version_that_was_bought(world):
+    world.subscribe()
+    definition = next(plan for plan in read_plans() if plan.code == "pro")
+    prices = {key: 2 * amount for key, amount in definition.prices.items()}
+    publish_plan(definition=replace(definition, prices=prices), now=world.at)
+    world.to(HALF)
+    body = change(world, plan="pro")
+    assert (body["plan_version"], body["pending_plan"]) == (1, None)
+    assert world.invoices() == [("stripe", 4_900, "paid")]
+    told = preview(world, plan="pro", interval="year")
+    assert told == 49_000 - 2_450
+    assert change(world, plan="pro", interval="year")["plan_version"] == 1
+    world.settle()
+    assert world.invoices() == [("stripe", 4_900, "paid"), ("stripe", told, "paid")]

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import requests
 
+from quotas.tests.threads import at_once
 from tests.support.stripe_world import utc
 
 METHODS = "/orgs/acme/payment-methods"
@@ -115,3 +116,20 @@ def test_pages_of_checkout_that_were_left_open_do_not_bill_a_second_time(world):
     world.settle()
     assert len(world.fake.store.of("subscription")) == 1
     assert world.at_stripe() == [("subscription_create", 4_900, "paid")]
+
+
+def test_cards_that_are_chosen_at_once_leave_the_one_that_stripe_has(world):
+    add(world, "pm_card_visa")
+    name = world.customer()
+    tokens = ["pm_card_visa", "pm_card_mastercard"]
+    clients = [world.client() for _ in range(6)]
+
+    def choose(n):
+        wish = {"stripe_payment_method_id": tokens[n % 2], "set_as_default": True}
+        return clients[n].post(METHODS, wish).status_code
+
+    statuses, errors = at_once(6, choose)
+    assert (errors, set(statuses)) == ([], {201})
+    chosen = world.fake.store.of("customer")[name]["invoice_settings"]["default_payment_method"]
+    rows = world.client().get(METHODS).json()["results"]
+    assert [row["stripe_payment_method_id"] for row in rows if row["is_default"]] == [chosen]

@@ -70,6 +70,7 @@ def test_a_body_without_a_length_is_refused_and_not_taken_for_none():
     response = Client().generic("PATCH", "/orgs/acme", b"", headers=headers)
     assert (response.status_code, response.json()["code"]) == (411, "length_required")
     assert response.json()["request_id"] == response.headers["X-Request-ID"]
+    assert Client().get("/health/live", headers=headers).status_code == 200
     sized = Client().generic("PATCH", "/orgs/acme", b"{}", headers=headers)
     assert sized.json()["code"] == "not_authenticated"
 
