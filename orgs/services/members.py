@@ -8,17 +8,10 @@ from datetime import datetime
 from django.db.models import F
 
 from orgs.context import Actor
-from orgs.models import (
-    Membership,
-    Organization,
-    OwnershipTransfer,
-    TransferStatus,
-    User,
-    normalize_email,
-)
+from orgs.models import Membership, Organization, User, normalize_email
 from orgs.roles import Role, rank
 from orgs.services.audit import record_event
-from orgs.services.organizations import lock_organization
+from orgs.services.organizations import lock_organization, void_offers
 from spoke.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 
 
@@ -111,7 +104,7 @@ def change_role(
         return membership
     _require_rank(context_role, granted=role, held=old)
     if old is Role.OWNER:
-        _give_up_ownership(org, membership, now)
+        _give_up_ownership(org, membership, actor, now)
     membership.role = role
     membership.revision += 1
     membership.updated_at = now
@@ -132,16 +125,16 @@ def remove_member(
     if not leaving:
         _require_rank(context_role, granted=None, held=Role(membership.role))
     if membership.role == Role.OWNER:
-        _give_up_ownership(org, membership, now)
-    OwnershipTransfer.objects.filter(
-        org=org, to_user_id=user_id, status=TransferStatus.PENDING
-    ).update(status=TransferStatus.CANCELLED, ended_at=now)
+        _give_up_ownership(org, membership, actor, now)
+    void_offers(org_id=org.pk, actor=actor, now=now, to_user_id=user_id)
     user, role = membership.user, membership.role
     membership.delete()
     _record(org, actor, "member.left" if leaving else "member.removed", user, now, role=role)
 
 
-def _give_up_ownership(org: Organization, membership: Membership, now: datetime) -> None:
+def _give_up_ownership(
+    org: Organization, membership: Membership, actor: Actor, now: datetime
+) -> None:
     """Another owner stands for the organization, and what this one offered to hand over is void.
 
     The caller holds the organization's row.
@@ -153,9 +146,7 @@ def _give_up_ownership(org: Organization, membership: Membership, now: datetime)
     Organization.objects.filter(pk=org.pk, owner_id=membership.user_id).update(
         owner_id=heir.user_id, revision=F("revision") + 1, updated_at=now
     )
-    OwnershipTransfer.objects.filter(
-        org=org, from_user_id=membership.user_id, status=TransferStatus.PENDING
-    ).update(status=TransferStatus.CANCELLED, ended_at=now)
+    void_offers(org_id=org.pk, actor=actor, now=now, from_user_id=membership.user_id)
 
 
 def _record(

@@ -174,6 +174,50 @@ def _set_status(
     return org
 
 
+def void_offers(*, org_id: int, actor: Actor, now: datetime, **whose: int) -> None:
+    """The pending offers of ownership (`whose`: by column) are cancelled. Audited.
+
+    The caller holds the organization's row.
+    """
+    pending = OwnershipTransfer.objects.filter(
+        org_id=org_id, status=TransferStatus.PENDING, **whose
+    )
+    for offer in pending.select_related("from_user", "to_user"):
+        offer.status, offer.ended_at = TransferStatus.CANCELLED, now
+        offer.save(update_fields=["status", "ended_at"])
+        record_event(
+            org_id=org_id,
+            actor=actor,
+            action="transfer.cancelled",
+            now=now,
+            target=("user", offer.to_user_id),
+            data={"from": offer.from_user.email, "to": offer.to_user.email},
+        )
+
+
+def _end_access(org_id: int, *, actor: Actor, now: datetime) -> None:
+    """Pending invitations and service tokens are void, each with its event."""
+    invitations = Invitation.objects.for_org(org_id).pending().order_by("pk")
+    tokens = ApiToken.objects.filter(org_id=org_id, revoked_at__isnull=True).order_by("pk")
+    ended = [
+        *(("invitation", row.pk, {"email": row.email, "role": row.role}) for row in invitations),
+        *(("token", row.pk, {"name": row.name, "prefix": row.prefix}) for row in tokens),
+    ]
+    invitations.order_by().update(
+        status=InvitationStatus.REVOKED, ended_at=now, revision=F("revision") + 1
+    )
+    tokens.order_by().update(revoked_at=now)
+    for kind, number, about in ended:
+        record_event(
+            org_id=org_id,
+            actor=actor,
+            action=f"{kind}.revoked",
+            now=now,
+            target=(kind, number),
+            data={**about, "reason": "organization_closed"},
+        )
+
+
 def close_organization(
     *, org: Organization, actor: Actor, now: datetime, reason: str = ""
 ) -> Organization:
@@ -184,13 +228,8 @@ def close_organization(
     org = lock_organization(org.pk)
     if org.status == OrganizationStatus.CLOSED:
         return org
-    Invitation.objects.for_org(org.pk).pending().update(
-        status=InvitationStatus.REVOKED, ended_at=now, revision=F("revision") + 1
-    )
-    ApiToken.objects.filter(org_id=org.pk, revoked_at__isnull=True).update(revoked_at=now)
-    OwnershipTransfer.objects.filter(org_id=org.pk, status=TransferStatus.PENDING).update(
-        status=TransferStatus.CANCELLED, ended_at=now
-    )
+    _end_access(org.pk, actor=actor, now=now)
+    void_offers(org_id=org.pk, actor=actor, now=now)
     return _set_status(
         org,
         OrganizationStatus.CLOSED,

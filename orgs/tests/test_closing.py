@@ -87,6 +87,12 @@ def test_closing_ends_what_could_still_be_used(cast, api, settings, tmp_path):
     assert list(OwnershipTransfer.objects.values_list("status", flat=True)) == ["cancelled"]
     assert owner.delete("/orgs/acme").json() == body
     assert [row[0] for row in audited(cast.org, "organization.")] == ["organization.closed"]
+    for kind, event in (
+        ("invitation.", "revoked"),
+        ("token.", "revoked"),
+        ("transfer.", "cancelled"),
+    ):
+        assert [row[0] for row in audited(cast.org, kind)][1:] == [f"{kind}{event}"]
     refused = owner.post("/orgs/acme/modules", {"name": "late"})
     assert (refused.status_code, refused.json()["code"]) == (403, "organization_closed")
     assert [org["status"] for org in owner.get("/orgs").json()["results"]] == ["closed"]

@@ -77,6 +77,10 @@ def test_an_offer_ends_when_its_recipient_goes(cast, api):
     api("owner").post("/orgs/acme/transfer", OFFER)
     api("owner").delete(f"/orgs/acme/members/{cast.developer.pk}")
     assert api("owner").get("/orgs/acme/transfer").status_code == 404
+    assert [row[0] for row in audited(cast.org, "transfer.")] == [
+        "transfer.offered",
+        "transfer.cancelled",
+    ]
     MembershipFactory(org=cast.org, user=cast.developer)
     assert api("developer").post("/orgs/acme/transfer/accept").status_code == 404
 
@@ -89,6 +93,10 @@ def test_an_offer_ends_when_who_made_it_owns_no_more(cast, api):
     assert Organization.objects.get(pk=cast.org.pk).owner == cast.admin
     roles = dict(Membership.objects.filter(org=cast.org).values_list("user_id", "role"))
     assert (roles[cast.owner.pk], roles[cast.developer.pk]) == ("viewer", "developer")
+    assert [row[0] for row in audited(cast.org, "transfer.")] == [
+        "transfer.offered",
+        "transfer.cancelled",
+    ]
 
 
 def test_accepting_and_cancelling_at_once_has_one_outcome(committed_cast):

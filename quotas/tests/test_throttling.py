@@ -52,6 +52,20 @@ def test_every_governed_answer_says_how_it_stands(api, second):
     assert headers(invalid)["X-RateLimit-Remaining"] == "998"
 
 
+def test_a_304_says_how_it_stands_too(api, second):
+    client = api("owner")
+    etag = client.get("/orgs/acme").headers["ETag"]
+    unchanged = client.get("/orgs/acme", headers={"If-None-Match": etag})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert headers(unchanged) == {
+        "RateLimit-Policy": '"hour";q=1000;w=3600',
+        "RateLimit": '"hour";r=998;t=3600',
+        "X-RateLimit-Limit": "1000",
+        "X-RateLimit-Remaining": "998",
+        "X-RateLimit-Reset": str(second + 3600),
+    }
+
+
 def test_beyond_the_limit_429_says_when_to_try_again(api, cast, second):
     override(cast.org.pk, Resource.API_REQUESTS, 2)
     clients = [api("owner"), api("viewer")]

@@ -93,7 +93,12 @@ class ConditionalGetMiddleware(http.ConditionalGetMiddleware):
     ) -> HttpResponseBase:
         if request.path.startswith("/admin/") or response.streaming:
             return response
-        return super().process_response(request, response)
+        answer = super().process_response(request, response)
+        if answer is not response:  # a 304, which was counted like the answer that it spares
+            for name, value in response.headers.items():
+                if name.lower().startswith(("ratelimit", "x-ratelimit")):
+                    answer.headers[name] = value
+        return answer
 
 
 class AnonymousRateLimitMiddleware:
