@@ -71,7 +71,8 @@ def subscribe(
     """The organization has the plan once its first payment, or its trial, is there.
 
     Asked for again after a failure it goes on where that left it. Raises Conflict where a subscription
-    is live, InvalidInput, PaymentDeclined (then nothing is left of it), and ServiceUnavailable.
+    is live or the trial was had, InvalidInput, PaymentDeclined (then nothing is left of it), and
+    ServiceUnavailable.
     """
     with held(lock_name(org_id), wait=False), keeping_default(org_id=org_id):
         row, again = _reserve(org_id, wish, now)
@@ -103,12 +104,14 @@ def _reserve(org_id: int, wish: Wish, now: datetime) -> tuple[Subscription, bool
             raise Conflict("The organization is closed.", code="organization_closed")
         live = subscriptions.live_subscription(org_id=org_id)
         if live is not None and live.status == SubscriptionStatus.INCOMPLETE and not live.stripe_id:
+            subscriptions.check_trial(org_id=org_id, days=wish.trial_days)
             live.plan, live.interval, live.currency = wish.plan, wish.interval, wish.currency
             subscriptions.save(live, now)
             return live, True
         subscriptions.check_start(
             org_id=org_id, plan=wish.plan, interval=wish.interval, currency=wish.currency
         )
+        subscriptions.check_trial(org_id=org_id, days=wish.trial_days)
         row = Subscription.objects.create(
             org_id=org_id,
             plan=wish.plan,

@@ -29,12 +29,14 @@ def open_checkout(
     """(id, address) of the page where the organization subscribes; its webhook makes our row.
 
     Pages that were opened before are closed: two that are paid would be two subscriptions. Raises
-    Conflict where a subscription is live, and InvalidInput for a plan without such a price.
+    Conflict where a subscription is live or the trial was had, and InvalidInput for a plan without
+    such a price.
     """
     with tenancy.organization(org_id):
         subscriptions.check_start(
             org_id=org_id, plan=wish.plan, interval=wish.interval, currency=wish.currency
         )
+        subscriptions.check_trial(org_id=org_id, days=wish.trial_days)
     customer = ensure_customer(org_id=org_id, now=now)
     adjustments.close_checkouts(customer)
     push_details(org_id=org_id, now=now)

@@ -79,6 +79,14 @@ def check_start(*, org_id: int, plan: Plan, interval: str, currency: str) -> Non
     price_of(plan, interval, currency)
 
 
+def check_trial(*, org_id: int, days: int) -> None:
+    """Raises Conflict for a second trial: an organization has one, more are for staff to give."""
+    if days and Subscription.objects.filter(org_id=org_id, trial_end__isnull=False).exists():
+        raise Conflict(
+            "The organization has had its trial.", code="trial_used", field="trial_period_days"
+        )
+
+
 def change_plan(*, org_id: int, plan: Plan, actor: Actor, now: datetime) -> Subscription:
     """A dearer plan holds at once, a cheaper one from the end of what is paid for.
 

@@ -137,6 +137,13 @@ def test_trial_to_cancelled(world):
     assert (world.plan(), world.subscription().status) == ("free", "canceled")
     assert world.invoices() == []
     assert [row[1] for row in world.at_stripe()] == [0]
+    # One trial is all that there is: the next subscription is paid for.
+    for url in (SUBSCRIPTION, "/orgs/acme/billing/checkout"):
+        answer = world.client().post(url, {"plan": "pro", "trial_period_days": 14})
+        assert (answer.status_code, answer.json()["code"]) == (409, "trial_used")
+    assert (world.plan(), world.subscription().status) == ("free", "canceled")
+    world.subscribe()
+    assert (world.plan(), world.subscription().status) == ("pro", "active")
 
 
 def test_cancelled_and_taken_back(world):
