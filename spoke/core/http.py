@@ -23,7 +23,8 @@ def client_address(request: HttpRequest) -> str:
         if len(chain) >= hops and (address := _address(chain[-hops])):
             return address
     # A server behind a unix socket has no peer address.
-    return _address(str(request.META.get("REMOTE_ADDR", ""))) or "127.0.0.1"
+    peer = str(request.META.get("REMOTE_ADDR") or "127.0.0.1")
+    return _address(peer) or peer
 
 
 def wants_page(request: HttpRequest) -> bool:
