@@ -9,22 +9,30 @@ from django.http import HttpRequest
 WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([^]%]+)(?:%[^]]*)?](?::[0-9]+)?")
 
 
-def client_address(request: HttpRequest) -> str:
+def told_address(request: HttpRequest) -> str | None:
     """The client's address, believing only as many X-Forwarded-For hops as there are proxies.
 
     Each trusted proxy appends the address that it saw, so the client is the entry that the
     outermost trusted proxy wrote: the SPOKE_TRUSTED_PROXIES-th from the right. Anything further
-    left was sent by the client and proves nothing. An entry that is no address, such as `unknown`,
-    counts as none; the port that some proxies add is left out.
+    left was sent by the client and proves nothing. The port that some proxies add is left out. None
+    where what stands there is no address, such as `unknown`.
     """
     hops: int = settings.SPOKE_TRUSTED_PROXIES
     if hops:
         chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
-        if len(chain) >= hops and (address := _address(chain[-hops])):
-            return address
+        if len(chain) >= hops and chain[-hops]:
+            return _address(chain[-hops])
+    return _peer(request)
+
+
+def client_address(request: HttpRequest) -> str:
+    """The address that limits go by: the one told, or where that is none the peer's."""
+    return told_address(request) or _peer(request) or "127.0.0.1"
+
+
+def _peer(request: HttpRequest) -> str | None:
     # A server behind a unix socket has no peer address.
-    peer = str(request.META.get("REMOTE_ADDR") or "127.0.0.1")
-    return _address(peer) or peer
+    return _address(str(request.META.get("REMOTE_ADDR") or "127.0.0.1"))
 
 
 def wants_page(request: HttpRequest) -> bool:

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django_prometheus.exports import ExportToDjangoView
 
 from spoke.core.errors import NotFound
-from spoke.core.http import client_address
+from spoke.core.http import told_address
 from spoke.core.problem import problem_response
 
 
@@ -26,7 +26,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     allowed = (
         hmac.compare_digest(sent.encode(), expected.encode())
         if expected
-        else _is_local(client_address(request))
+        else _is_local(told_address(request) or "")
     )
     if not allowed:
         return problem_response(NotFound("There is nothing at this address."))

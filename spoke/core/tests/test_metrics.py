@@ -19,6 +19,12 @@ def test_a_public_address_finds_nothing(address):
     assert response.json()["code"] == "not_found"
 
 
+def test_a_proxy_that_tells_no_address_opens_nothing(settings):
+    settings.SPOKE_TRUSTED_PROXIES = 1
+    client = Client(REMOTE_ADDR="10.1.2.3")
+    assert client.get("/metrics", headers={"X-Forwarded-For": "unknown"}).status_code == 404
+
+
 def test_with_a_token_set_only_the_token_opens(settings):
     settings.METRICS_TOKEN = "t" * 32
     assert Client(REMOTE_ADDR="10.1.2.3").get("/metrics").status_code == 404
