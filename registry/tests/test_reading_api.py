@@ -67,8 +67,8 @@ def test_unknown_versions(owner, module, version):
 
 def test_a_file_is_answered_as_it_was_pushed(owner, module):
     content = 'syntax = "proto3";\r\n// ü <script>\n'
-    push(owner, "1.0.0", [{"path": 'acme/v1/üser "x".proto', "content": content}])
-    url = f"{URL}/1.0.0/files/acme/v1/%C3%BCser%20%22x%22.proto"
+    push(owner, "1.0.0", [{"path": "acme/v1/üser 'x'.proto", "content": content}])
+    url = f"{URL}/1.0.0/files/acme/v1/%C3%BCser%20%27x%27.proto"
     response = owner.get(url, headers={"Accept": "text/plain"})
     assert response.status_code == 200
     assert response.content == content.encode()
@@ -77,7 +77,7 @@ def test_a_file_is_answered_as_it_was_pushed(owner, module):
     assert response.headers["Content-Length"] == str(len(content.encode()))
     assert response.headers["ETag"] == f'"{hashlib.sha256(content.encode()).hexdigest()}"'
     assert response.headers["Content-Disposition"] == (
-        "inline; filename*=utf-8''%C3%BCser%20%22x%22.proto"
+        "inline; filename*=utf-8''%C3%BCser%20%27x%27.proto"
     )
     cached = owner.get(url, headers={"If-None-Match": response.headers["ETag"]})
     assert (cached.status_code, cached.content) == (304, b"")
