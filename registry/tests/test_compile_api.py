@@ -1,4 +1,4 @@
-"""Ordering, reading, canceling and downloading, by everybody who may and may not."""
+"""Ordering, reading and downloading, by everybody who may and may not."""
 
 from datetime import timedelta
 
@@ -11,7 +11,6 @@ from quotas.resources import Resource
 from quotas.services.limits import set_overrides
 from registry import tasks
 from registry.models import CompileArtifact, CompileJob
-from registry.services import compile_running
 from registry.tests.compiling import (
     BASE,
     SOURCES,
@@ -23,7 +22,6 @@ from registry.tests.compiling import (
     ordered,
     read,
     run,
-    take_up,
 )
 from registry.tests.conftest import contents_in, make_module, push
 
@@ -289,61 +287,6 @@ def test_an_idempotency_key_orders_once(owner, org):
     assert [a.status_code for a in answers] == [202, 202]
     assert answers[0].json()["id"] == answers[1].json()["id"]
     assert counted_jobs(org.org.pk) == 1
-
-
-def test_canceling_what_waits_gives_the_reservation_back_once(owner, org):
-    job = ordered(owner)
-    assert counted_jobs(org.org.pk) == 1
-    for _ in range(2):
-        response = owner.post(f"{BASE}/{job['id']}/cancel")
-        assert response.status_code == 200
-        assert response.json()["status"] == "canceled"
-        assert response.json()["finished_at"] is not None
-        assert counted_jobs(org.org.pk) == 0
-    run(job)
-    assert read(owner, job)["status"] == "canceled"
-    assert counted_jobs(org.org.pk) == 0
-
-
-def test_canceling_what_runs_keeps_the_reservation_and_the_worker_notices(owner, org):
-    job = ordered(owner)
-    lease = take_up(job)
-    assert read(owner, job)["status"] == "running"
-    assert owner.post(f"{BASE}/{job['id']}/cancel").json()["status"] == "canceled"
-    lease.renewed -= 2
-    with pytest.raises(compile_running.LeaseLostError):
-        lease.renew()
-    assert counted_jobs(org.org.pk) == 1
-
-
-def test_canceling_takes_no_body(owner, org):
-    job = ordered(owner)
-    assert owner.post(f"{BASE}/{job['id']}/cancel", {"reason": "x"}).status_code == 400
-    assert read(owner, job)["status"] == "queued"
-
-
-def test_what_has_ended_is_not_canceled(owner, org):
-    job = compiled(owner)
-    response = owner.post(f"{BASE}/{job['id']}/cancel")
-    assert response.status_code == 409
-    assert (response.json()["code"], response.json()["state"]) == ("job_finished", "succeeded")
-    assert read(owner, job)["status"] == "succeeded"
-    assert counted_jobs(org.org.pk) == 1
-
-
-@pytest.mark.parametrize("path", ["/orgs/acme/modules/pay", BASE.removesuffix("/compile")])
-def test_deleting_a_version_cancels_its_jobs(owner, org, path):
-    waiting, running = ordered(owner), ordered(owner, "cpp")
-    lease = take_up(running)
-    assert counted_jobs(org.org.pk) == 2
-    assert owner.delete(path).status_code == 204
-    assert counted_jobs(org.org.pk) == 1
-    with door():
-        assert not CompileJob.objects.exists()
-    tasks.run_compile_job(org.org.pk, waiting["id"])
-    lease.renewed -= 2
-    with pytest.raises(compile_running.LeaseLostError):
-        lease.renew()
 
 
 def test_an_artifact_that_went_is_gone_and_compiled_anew(owner, org, stored):
