@@ -59,7 +59,6 @@ def issue_note(
             code="invoice_status",
         )
     amount = invoice.total_minor - invoice.credited_minor if amount_minor is None else amount_minor
-    by_stripe = invoice.stripe_id is not None
     note = _write(
         invoice,
         amount,
@@ -70,18 +69,8 @@ def issue_note(
         created_by=actor.label,
         created_at=now,
     )
-    if kind == NoteKind.CREDIT and not by_stripe:
-        grant_credit(
-            org_id=org_id,
-            amount_minor=amount,
-            currency=invoice.currency,
-            reason=f"Credit note {note.number}",
-            actor=actor,
-            now=now,
-            note=note,
-        )
-    if kind != NoteKind.REFUND and not by_stripe:
-        _settled(note, actor, now)
+    if invoice.stripe_id is None:
+        _take_effect(note, actor, now)
     _record(note, actor, "credit_note.issued", now)
     if kind == NoteKind.REDUCTION and invoice.credited_minor + amount == invoice.total_minor:
         settle_invoice(
@@ -93,6 +82,22 @@ def issue_note(
             note=f"Credited in full: {note.number}",
         )
     return note
+
+
+def _take_effect(note: CreditNote, actor: Actor, now: datetime) -> None:
+    """What Stripe does not do: a credit is granted; only a refund is still for staff to pay out."""
+    if note.kind == NoteKind.CREDIT:
+        grant_credit(
+            org_id=note.org_id,
+            amount_minor=note.amount_minor,
+            currency=note.currency,
+            reason=f"Credit note {note.number}",
+            actor=actor,
+            now=now,
+            note=note,
+        )
+    if note.kind != NoteKind.REFUND:
+        _settled(note, actor, now)
 
 
 def _locked(org_id: int, invoice_id: int) -> Invoice:

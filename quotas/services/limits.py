@@ -126,25 +126,23 @@ def set_overrides(
     _check(limits, reset, expires_at, now)
     settings = lock_settings(org_id=org_id, now=now)
     rows = {Resource(row.resource): row for row in LimitOverride.objects.filter(org_id=org_id)}
+    wanted = {resource: row for resource, row in rows.items() if resource not in reset}
+    for resource, limit in limits.items():
+        wanted[resource] = LimitOverride(
+            org_id=org_id,
+            resource=resource,
+            limit=limit,
+            reason=reason,
+            expires_at=expires_at,
+            created_at=now,
+        )
     old, new = {}, {}
     for resource in Resource:
-        before = _facts(rows.get(resource))
-        if resource in limits:
-            wanted: LimitOverride | None = LimitOverride(
-                org_id=org_id,
-                resource=resource,
-                limit=limits[resource],
-                reason=reason,
-                expires_at=expires_at,
-                created_at=now,
-            )
-        else:
-            wanted = None if resource in reset else rows.get(resource)
-        after = _facts(wanted)
+        before, after = _facts(rows.get(resource)), _facts(wanted.get(resource))
         if before != after:
             LimitOverride.objects.filter(org_id=org_id, resource=resource).delete()
-            if wanted is not None:
-                wanted.save(force_insert=True)
+            if resource in wanted:
+                wanted[resource].save(force_insert=True)
             old[LIMIT_FIELDS[resource]], new[LIMIT_FIELDS[resource]] = before, after
     if custom_settings is not None and not is_same_json(custom_settings, settings.custom_settings):
         old["custom_settings"], new["custom_settings"] = settings.custom_settings, custom_settings
