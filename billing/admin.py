@@ -16,7 +16,7 @@ from djstripe import admin as _of_djstripe  # noqa: F401 - registers what is rep
 from djstripe import models as mirrored
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from billing import credit_admin, models  # noqa: F401 - registers what it has
+from billing import assignment_admin, credit_admin, models  # noqa: F401 - register what they have
 from billing.models import Collection, Invoice, InvoiceStatus, Subscription
 from billing.services import inbox, invoicing, subscriptions
 from billing.tasks import process_event, push_due_invoices

@@ -12,6 +12,7 @@ from conftest import door
 from orgs.context import SYSTEM
 from orgs.models import AuditEvent, Organization
 from orgs.services.organizations import close_organization
+from quotas.models import PlanAssignment
 
 SUBSCRIPTIONS, INVOICES = "/admin/billing/subscription/", "/admin/billing/invoice/"
 
@@ -70,6 +71,22 @@ def test_a_subscription_is_added_changed_and_ended(staff, org_id):
         ended = Subscription.objects.get()
     assert (ended.status, ended.cancel_at_period_end) == ("canceled", False)
     assert b"It has ended" in act(staff, SUBSCRIPTIONS, "cancel_now", row).content
+
+
+def test_a_plan_is_given_only_to_who_has_no_subscription(staff, org_id):
+    add(staff, org_id)
+    url = "/admin/quotas/planassignment/"
+    with door():
+        row = PlanAssignment.objects.get()
+    wish = {"org": org_id, "plan": plan("enterprise").pk}
+    for path in ("add/", f"{row.pk}/change/"):
+        assert b"A subscription is live" in staff.post(f"{url}{path}", wish).content
+    with door():
+        assert PlanAssignment.objects.get().plan.code == "pro"
+        act(staff, SUBSCRIPTIONS, "cancel_now", Subscription.objects.get())
+    assert staff.post(f"{url}{row.pk}/change/", wish).status_code == 302
+    with door():
+        assert PlanAssignment.objects.get().plan.code == "enterprise"
 
 
 def test_what_is_done_to_an_ended_subscription_leaves_the_one_after_it(staff, org_id):
