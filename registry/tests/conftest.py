@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 
 from conftest import Cast
 from quotas.models import UsageGauge
+from registry.tests.compiling import SOURCES
 
 PROTO = 'syntax = "proto3";\n'
 
@@ -42,6 +43,14 @@ def plans(db: None) -> None:
 def owner(plans: None, api: Callable[..., APIClient]) -> APIClient:
     """The owner's client, with plans in force."""
     return api("owner")
+
+
+@pytest.fixture
+def org(owner: APIClient, cast: Cast) -> Cast:
+    """acme, with version 1.0.0 of pay. Its orders reach no worker until a test runs them."""
+    make_module(owner)
+    assert push(owner, "1.0.0", SOURCES).status_code == 201
+    return cast
 
 
 @pytest.fixture

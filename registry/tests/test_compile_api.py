@@ -26,14 +26,6 @@ from registry.tests.compiling import (
 from registry.tests.conftest import contents_in, make_module, push
 
 
-@pytest.fixture
-def org(owner, cast):
-    """acme, with version 1.0.0 of pay. Its orders reach no worker until a test runs them."""
-    make_module(owner)
-    assert push(owner, "1.0.0", SOURCES).status_code == 201
-    return cast
-
-
 def test_an_order_is_a_job_that_is_compiled_in_the_background(owner, org):
     response = order(owner)
     assert response.status_code == 202

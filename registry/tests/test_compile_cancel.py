@@ -8,7 +8,6 @@ from registry.models import CompileJob
 from registry.services import compile_running
 from registry.tests.compiling import (
     BASE,
-    SOURCES,
     compiled,
     counted_jobs,
     ordered,
@@ -16,15 +15,6 @@ from registry.tests.compiling import (
     run,
     take_up,
 )
-from registry.tests.conftest import make_module, push
-
-
-@pytest.fixture
-def org(owner, cast):
-    """acme, with version 1.0.0 of pay. Its orders reach no worker until a test runs them."""
-    make_module(owner)
-    assert push(owner, "1.0.0", SOURCES).status_code == 201
-    return cast
 
 
 def test_canceling_what_waits_gives_the_reservation_back_once(owner, org):

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
 from celery import current_app
 from django.conf import settings as configured
 from django.utils import timezone
@@ -26,13 +25,6 @@ from registry.tests.threads import run_together
 from spoke.core import tenancy
 
 LOST = compile_running.LEASE + timedelta(seconds=1)
-
-
-@pytest.fixture
-def org(owner, cast):
-    make_module(owner)
-    assert push(owner, "1.0.0", SOURCES).status_code == 201
-    return cast
 
 
 def rescue(job, now=None):

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 import textwrap
 from datetime import datetime, timedelta
 
@@ -33,19 +32,10 @@ from spoke.core import tenancy
 
 
 @pytest.fixture
-def scratch(monkeypatch, tmp_path_factory):
+def scratch(scratch):
     """Where working folders are made; each must be gone when a test ends."""
-    folder = tmp_path_factory.mktemp("scratch")
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
-
-
-@pytest.fixture
-def org(owner, cast, scratch):
-    make_module(owner)
-    assert push(owner, "1.0.0", SOURCES).status_code == 201
-    return cast
+    yield scratch
+    assert list(scratch.iterdir()) == []
 
 
 def fake_protoc(monkeypatch, script):

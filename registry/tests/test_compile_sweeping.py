@@ -30,13 +30,6 @@ from registry.tests.threads import run_together
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def org(owner, cast):
-    make_module(owner)
-    assert push(owner, "1.0.0", SOURCES).status_code == 201
-    return cast
-
-
 def sweep(org, after=timedelta(0)):
     return compile_sweeping.sweep_organization(org_id=org.org.pk, now=timezone.now() + after)
 
