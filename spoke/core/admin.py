@@ -207,7 +207,20 @@ class ModelAdmin(Readable, unfold.ModelAdmin):  # type: ignore[misc]
         return page
 
 
-class TabularInline(Readable, unfold.TabularInline):  # type: ignore[misc]
+class ReadOnly:
+    """Shown, never changed here: a service does the work."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class TabularInline(ReadOnly, Readable, unfold.TabularInline):  # type: ignore[misc]
     """Rows inside of another's page, all of them read-only."""
 
     extra = 0
@@ -220,15 +233,6 @@ class TabularInline(Readable, unfold.TabularInline):  # type: ignore[misc]
         names: Any = self.fields
         return [self.readable(name, in_list=True) for name in names]
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
 
 def change_each(request: HttpRequest, rows: Iterable[Any], change: Callable[[Any], object]) -> None:
     """Runs a service on each row, whole or not at all, and says what became of it."""
@@ -240,19 +244,6 @@ def change_each(request: HttpRequest, rows: Iterable[Any], change: Callable[[Any
             messages.error(request, f"{row}: {error.detail}")
         else:
             messages.success(request, f"{row}: done.")
-
-
-class ReadOnly:
-    """Shown, never changed here: a service does the work."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(IdempotencyRecord)
