@@ -31,11 +31,13 @@ from spoke.core.periods import Period
 LOOK_BACK = timedelta(days=35)
 PLACES = 24
 
+# Of a range of organizations; `upto` NULL: of all that follow `after`.
+WITHIN = "{row}.org_id > %(after)s AND {row}.org_id <= COALESCE(%(upto)s, 9223372036854775807)"
 # Ended periods without an invoice in which a plan with a price held.
-DUE = """
+DUE = f"""
 SELECT DISTINCT p.org_id, p.start FROM quotas_usageperiod p
 JOIN quotas_planterm t ON t.org_id = p.org_id AND t.start < p."end"
-WHERE p.org_id > %(after)s AND p.org_id <= COALESCE(%(upto)s, 9223372036854775807)
+WHERE {WITHIN.format(row="p")}
   AND p."end" <= %(now)s AND p."end" > %(since)s
   AND (EXISTS (SELECT FROM quotas_planprice r WHERE r.plan_id = t.plan_id AND r.amount_minor > 0)
        OR EXISTS (SELECT FROM quotas_plancharge c WHERE c.plan_id = t.plan_id))
@@ -44,14 +46,14 @@ WHERE p.org_id > %(after)s AND p.org_id <= COALESCE(%(upto)s, 922337203685477580
   AND NOT EXISTS (SELECT FROM billing_invoice i WHERE i.org_id = p.org_id
                   AND i.source = 'usage' AND i.period_start = p.start)
 ORDER BY 2, 1
-"""
-FINAL = """
+"""  # noqa: S608 - constants only
+FINAL = f"""
 SELECT i.org_id, i.id FROM billing_invoice i
 JOIN quotas_usageperiod p ON p.org_id = i.org_id AND p.start = i.period_start
-WHERE i.org_id > %(after)s AND i.org_id <= COALESCE(%(upto)s, 9223372036854775807)
+WHERE {WITHIN.format(row="i")}
   AND i.status = 'draft' AND i.source = 'usage' AND NOT i.nothing_due
   AND p.closed_at IS NOT NULL ORDER BY i.period_end, i.id
-"""
+"""  # noqa: S608 - constants only
 NEXT_NUMBER = """
 INSERT INTO billing_numbersequence AS s (seller, year, last) VALUES (%s, %s, 1)
 ON CONFLICT (seller, year) DO UPDATE SET last = s.last + 1 RETURNING last

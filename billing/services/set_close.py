@@ -79,8 +79,9 @@ def finalize_window(window: Window, *, now: datetime) -> int:
 
 
 def _write(window: Window, *, now: datetime, final: bool) -> int:
-    """What one organization's amounts are too large for is left to the readable rules, with the window:
-    they fail for that one alone.
+    """The window is written, or left whole to the readable rules.
+
+    Where the amounts of one organization are too large, they fail for that one alone.
     """
     try:
         return _write_all(window, now=now, final=final)

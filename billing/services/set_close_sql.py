@@ -5,6 +5,8 @@ a quantity is kept to; both roundings together are as one, since a fraction of w
 and unit sizes does not come nearer than 1e-46 to a half of the 24th decimal without being it.
 """
 
+from billing.services import invoicing
+
 # What is due and can be written by the set. `{due}` says which periods, `{orgs}` of whom.
 # The rest is for the readable rules: changes of plan and ends within a period that is collected by
 # hand, credits that would be used, a partner's branding, currencies that cards are rounded for.
@@ -65,7 +67,7 @@ WHERE p."end" <= %(now)s AND p."end" > %(since)s AND {due} AND {orgs}
 """
 ENDED = "i.id IS NULL AND p.closed_at IS NULL"
 FINAL = "p.closed_at IS NOT NULL AND (i.id IS NULL OR i.status = 'draft' AND NOT i.nothing_due)"
-WITHIN = "p.org_id > %(after)s AND p.org_id <= COALESCE(%(upto)s, 9223372036854775807)"
+WITHIN = invoicing.WITHIN.format(row="p")
 LOCKED = "p.org_id = ANY(%(orgs)s)"
 # The next organizations in which a period ended lately: a batch costs the same however many there are.
 WINDOW = """
