@@ -42,6 +42,8 @@ from spoke.core.locks import held
 
 # Stripe counts these in other units than ISO 4217, or does not take them (its list of currencies).
 NOT_BY_CARD = frozenset(["isk", "ugx", "mga", "iqd", "lyd", "clf", "uyi", "uyw"])
+# Seconds that a request waits for what is being done of the same subscription, such as a webhook.
+PATIENCE = 2
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def subscribe(
     is live or the trial was had, InvalidInput, PaymentDeclined (then nothing is left of it), and
     ServiceUnavailable.
     """
-    with held(lock_name(org_id), wait=False), keeping_default(org_id=org_id):
+    with held(lock_name(org_id), wait=PATIENCE), keeping_default(org_id=org_id):
         row, again = _reserve(org_id, wish, now)
         try:
             state, step = _made(row, wish, again=again, now=now)
@@ -188,7 +190,7 @@ def change_plan(
     Raises NotFound, InvalidInput, Conflict, PaymentDeclined (then nothing is changed) and
     ServiceUnavailable.
     """
-    with held(lock_name(org_id), wait=False):
+    with held(lock_name(org_id), wait=PATIENCE):
         row, dearer = _intend(org_id, plan, interval, now)
         state = gateway.get_subscription(row.stripe_id or "")
         price = stripe_price_of(price_row(plan, interval or row.interval, row.currency))
@@ -276,7 +278,7 @@ def cancel(*, org_id: int, immediately: bool, actor: Actor, now: datetime) -> Su
 
     One whose first payment is not made ends at once. Raises NotFound and ServiceUnavailable.
     """
-    with held(lock_name(org_id), wait=False):
+    with held(lock_name(org_id), wait=PATIENCE):
         with tenancy.organization(org_id):
             row = locked(org_id)
         incomplete = row.status == SubscriptionStatus.INCOMPLETE
@@ -292,7 +294,7 @@ def cancel(*, org_id: int, immediately: bool, actor: Actor, now: datetime) -> Su
 
 def reactivate(*, org_id: int, actor: Actor, now: datetime) -> Subscription:
     """A cancellation that has not come into force is taken back."""
-    with held(lock_name(org_id), wait=False):
+    with held(lock_name(org_id), wait=PATIENCE):
         with tenancy.organization(org_id):
             row = locked(org_id)
         state = gateway.set_cancel_at_period_end(subscription=row.stripe_id or "", cancel=False)

@@ -105,7 +105,7 @@ def run_outside(
         "now": now,
     }
     try:
-        with held(f"idempotency-{owner}", wait=False):
+        with held(f"idempotency-{owner}", wait=0):
             with tenancy.scoped(scope):
                 kept = _kept(scope, user_id, key, now)
                 if kept is not None:

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from spoke.demo.management.commands import seed_demo
 
@@ -58,3 +59,9 @@ def test_a_file_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("seed_demo", "--env-file", tmp_path / "file" / "demo.env")
+    # A lock that outlived the command would keep the next one waiting for ever.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        )
+        assert cursor.fetchone() == (0,)

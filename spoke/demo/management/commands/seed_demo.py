@@ -1,5 +1,6 @@
 """`manage.py seed_demo`: two organizations, people and a year of usage and invoices to look at."""
 
+import math
 import os
 import shlex
 from argparse import ArgumentParser
@@ -8,9 +9,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
 from django.utils import timezone
 
+from spoke.core.locks import held
 from spoke.demo.seeding import seed
 from spoke.devservers.banner import read_env
 
@@ -28,14 +29,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, env_file: Path, **options: Any) -> None:
         if settings.PRODUCTION:
             raise CommandError("The demo's passwords are public: it is not for production.")
-        with connection.cursor() as cursor:
-            # Held until this process ends.
-            cursor.execute("SELECT pg_advisory_lock(hashtext('spoke.seed_demo'))")
-        values = seed(known=read_env(env_file), now=timezone.now())
-        try:
-            write_env(env_file, values)
-        except OSError as error:
-            raise CommandError(f"{env_file} cannot be written: {error.strerror}.") from error
+        with held("seed_demo", wait=math.inf):
+            values = seed(known=read_env(env_file), now=timezone.now())
+            try:
+                write_env(env_file, values)
+            except OSError as error:
+                raise CommandError(f"{env_file} cannot be written: {error.strerror}.") from error
         self.stdout.write(f"The demo is ready; {env_file} has its addresses and tokens.")
 
 
