@@ -18,13 +18,13 @@ from registry.api.examples import (
     MULTIPART,
     PUBLISHED,
     PUSH,
-    PUSH_PARAMETERS,
     VERSION,
     VERSION_DETAIL,
     VERSION_PARAMETER,
 )
-from registry.api.parsers import DEPENDENCY, GzipParser, PushMultiPartParser, ZipParser
+from registry.api.parsers import GzipParser, PushMultiPartParser, ZipParser
 from registry.api.serializers import (
+    ArchivePushQuerySerializer,
     CheckedVersionSerializer,
     PublishedVersionSerializer,
     PushQuerySerializer,
@@ -43,6 +43,7 @@ from registry.services.versions import CheckedPush
 from spoke.core.errors import DomainError
 from spoke.core.parsers import StrictJSONParser
 from spoke.core.schema import IF_MATCH, ProblemSerializer, problem_example
+from spoke.core.serializers import StrictQuerySerializer
 
 ARCHIVE_TYPES = (GzipParser.media_type, ZipParser.media_type)
 
@@ -79,6 +80,7 @@ class VersionViewSet(OrgScopedViewSet):
         "unyank": Permission.MODULES_WRITE,
     }
     without_body = frozenset({"unyank"})
+    queries = {"list": VersionQuerySerializer, "create": ArchivePushQuerySerializer}
     list_ordering = ("-sort_key", "-id")
     checked: CheckedPush
     dry_run: bool = False
@@ -90,15 +92,18 @@ class VersionViewSet(OrgScopedViewSet):
         limit: int = settings.MAX_PUSH_BYTES
         return limit
 
+    def query_kind(self, request: Request) -> type[StrictQuerySerializer]:
+        """A push that is no archive says in its body what an archive's says in the query."""
+        kind = (request.content_type or "").partition(";")[0].strip().lower()
+        if self.action == "create" and kind not in ARCHIVE_TYPES:
+            return PushQuerySerializer
+        return super().query_kind(request)
+
     def before_transaction(self, request: Request) -> None:
         """Checks a push and stores its content, before the transaction that publishes it."""
         if self.action != "create":
             return
-        query = request.query_params.dict()
-        if (request.content_type or "").partition(";")[0].strip().lower() in ARCHIVE_TYPES:
-            for name in ("version", "description", DEPENDENCY):
-                query.pop(name, None)
-        self.dry_run = self.valid(PushQuerySerializer, query).get("dry_run", False)
+        self.dry_run = self.query.get("dry_run", False)
         serializer = PushSerializer(data=request.data or {}, context=self.get_serializer_context())
         serializer.is_valid(raise_exception=True)
         prepare = pushing.check_push if self.dry_run else pushing.prepare_push
@@ -116,14 +121,12 @@ class VersionViewSet(OrgScopedViewSet):
         summary="List versions",
         description="By semantic precedence, the highest first.",
         tags=["versions"],
-        parameters=[VersionQuerySerializer],
         responses=VersionSerializer(many=True),
         examples=[VERSION],
     )
     def list(self, request: Request, org: str, name: str) -> Response:
-        query = self.valid(VersionQuerySerializer, request.query_params)
         module = find_module(org_id=self.org.pk, name=name)
-        return self.paged(Version.objects.filter(module=module, **query), VersionSerializer)
+        return self.paged(Version.objects.filter(module=module, **self.query), VersionSerializer)
 
     @extend_schema(
         summary="Publish a version",
@@ -133,7 +136,6 @@ class VersionViewSet(OrgScopedViewSet):
         " identical; build metadata does not make another version. A module may refuse what breaks the"
         " version before: 409 `breaking_change`.",
         tags=["versions"],
-        parameters=[PushQuerySerializer, *PUSH_PARAMETERS],
         request={
             "application/json": PushSerializer,
             "multipart/form-data": MULTIPART,
