@@ -264,6 +264,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_THROTTLE_CLASSES": ["quotas.api.throttling.GovernedThrottle"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "spoke.core.renderers.ContentNegotiation",
     "DEFAULT_RENDERER_CLASSES": ["spoke.core.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["spoke.core.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "spoke.core.pagination.CursorPagination",

@@ -97,7 +97,9 @@ class ModuleViewSet(OrgScopedViewSet):
             breaking_policy=data.get("breaking_policy", BreakingPolicy.WARN),
             now=self.now,
         )
-        return self._answer(module.name, status=201)
+        made = self._answer(module.name, status=201)
+        made.headers["Location"] = f"/orgs/{self.org.pk}/modules/{module.name}"
+        return made
 
     @extend_schema(
         summary="Read a module", tags=["modules"], responses=ModuleSerializer, examples=[MODULE]

@@ -174,7 +174,11 @@ class VersionViewSet(OrgScopedViewSet):
             now=self.now,
         )
         body = {**described(version), "breaking_changes": self._changes()}
-        return Response(body, status=201, headers={"ETag": etag_of_version(version)})
+        headers = {
+            "ETag": etag_of_version(version),
+            "Location": f"/orgs/{self.org.pk}/modules/{name}/versions/{version.version}",
+        }
+        return Response(body, status=201, headers=headers)
 
     def _changes(self) -> Sequence[dict[str, Any]]:
         return [asdict(change) for change in self.checked.comparison.shown]

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -11,12 +12,18 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware import http
 from django.shortcuts import render
+from django.utils.cache import get_conditional_response, set_response_etag
 from django_ratelimit.core import is_ratelimited
 from django_structlog.middlewares import RequestMiddleware
 from redis.exceptions import RedisError
 
 from spoke.core import tenancy, valkey
-from spoke.core.errors import LengthRequired, RateLimited, ServiceUnavailable
+from spoke.core.errors import (
+    LengthRequired,
+    PreconditionFailed,
+    RateLimited,
+    ServiceUnavailable,
+)
 from spoke.core.http import client_address, wants_page
 from spoke.core.problem import is_outage, problem_response
 from spoke.core.requestid import request_id
@@ -86,19 +93,27 @@ class LengthRequiredMiddleware:
 
 
 class ConditionalGetMiddleware(http.ConditionalGetMiddleware):
-    """ETag and 304 for what is not streamed; the admin's and the static pages are left alone."""
+    """ETag and 304 for what is read and not streamed; the admin's and static pages are left alone."""
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        if request.path.startswith("/admin/") or response.streaming:
+        left_alone = request.path.startswith("/admin/") or response.streaming
+        if left_alone or request.method not in ("GET", "HEAD") or response.status_code != 200:
             return response
-        answer = super().process_response(request, response)
-        if answer is not response:  # a 304, which was counted like the answer that it spares
+        if "ETag" not in response.headers and self.needs_etag(response):
+            set_response_etag(response)
+        request.META.pop("HTTP_IF_UNMODIFIED_SINCE", None)  # nothing here has such a time
+        whole: Any = response
+        answer: Any = get_conditional_response(request, response.get("ETag"), response=whole)
+        if answer.status_code == 412:
+            answer = problem_response(PreconditionFailed("The entity tag is another by now."))
+        if answer is not response:  # it was counted like the answer that it spares
             for name, value in response.headers.items():
                 if name.lower().startswith(("ratelimit", "x-ratelimit")):
                     answer.headers[name] = value
-        return answer
+        checked: HttpResponseBase = answer
+        return checked
 
 
 class AnonymousRateLimitMiddleware:

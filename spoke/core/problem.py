@@ -23,6 +23,8 @@ from spoke.core.requestid import current_request_id
 
 CONTENT_TYPE = "application/problem+json"
 NOT_UNDERSTOOD = "The request could not be understood."
+# A cache may keep a 404 that says nothing of it.
+NOT_KEPT = {"Cache-Control": "no-store"}
 MAX_ERRORS = 100  # in one problem
 # SQLSTATE classes and codes of a database that is away, ending, full or too busy: worth a retry.
 RETRYABLE_STATES = ("08", "53", "57P", "55P03", "40001", "40P01", "57014", "25P03")
@@ -80,7 +82,8 @@ def problem_response(error: DomainError) -> JsonResponse:
         title=error.title,
         **error.extra,
     )
-    return JsonResponse(body, status=error.status, content_type=CONTENT_TYPE, headers=error.headers)
+    headers = {**NOT_KEPT, **error.headers}
+    return JsonResponse(body, status=error.status, content_type=CONTENT_TYPE, headers=headers)
 
 
 def _place(attr: str | None) -> str:
@@ -177,9 +180,8 @@ class ProblemHandler(ExceptionHandler):
 
 
 def _plain(status: int, code: str, detail: str) -> HttpResponse:
-    return JsonResponse(
-        problem(status=status, code=code, detail=detail), status=status, content_type=CONTENT_TYPE
-    )
+    body = problem(status=status, code=code, detail=detail)
+    return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=NOT_KEPT)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
