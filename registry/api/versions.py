@@ -1,7 +1,6 @@
 """/orgs/{org}/modules/{name}/versions."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +22,7 @@ from registry.api.examples import (
     VERSION_DETAIL,
     VERSION_PARAMETER,
 )
-from registry.api.parsers import DEPENDENCY, GzipParser, PushMultiPartParser, ZipParser
+from registry.api.parsers import ARCHIVE, DEPENDENCY, GzipParser, PushMultiPartParser, ZipParser
 from registry.api.serializers import (
     CheckedVersionSerializer,
     PublishedVersionSerializer,
@@ -40,7 +39,7 @@ from registry.services import pushing, versions
 from registry.services.dependencies import dependencies_of
 from registry.services.modules import find_module
 from registry.services.versions import CheckedPush
-from spoke.core.errors import DomainError
+from spoke.core.errors import DomainError, InvalidInput
 from spoke.core.parsers import StrictJSONParser
 from spoke.core.schema import IF_MATCH, ProblemSerializer, problem_example
 
@@ -60,7 +59,7 @@ def described(version: Version) -> dict[str, Any]:
     files = VersionFileSerializer(versions.files_of(version=version), many=True).data
     return {
         **VersionSerializer(version).data,
-        "dependencies": dependencies_of(version=version),
+        "dependencies": dependencies_of(version=version).direct,
         "files": files,
     }
 
@@ -96,6 +95,8 @@ class VersionViewSet(OrgScopedViewSet):
             return
         query = request.query_params.dict()
         if (request.content_type or "").partition(";")[0].strip().lower() in ARCHIVE_TYPES:
+            if not request.data:
+                raise InvalidInput("The body is empty.", field=ARCHIVE, code="invalid_archive")
             for name in ("version", "description", DEPENDENCY):
                 query.pop(name, None)
         self.dry_run = self.valid(PushQuerySerializer, query).get("dry_run", False)
@@ -131,7 +132,7 @@ class VersionViewSet(OrgScopedViewSet):
         " query. The files must compile: a 400 `invalid_proto` names file, line and column. Versions are"
         " immutable: one that exists is a 409 `version_exists`, which says whether the content is"
         " identical; build metadata does not make another version. A module may refuse what breaks the"
-        " version before: 409 `breaking_change`.",
+        " release before: 409 `breaking_change`.",
         tags=["versions"],
         parameters=[PushQuerySerializer, *PUSH_PARAMETERS],
         request={
@@ -171,11 +172,16 @@ class VersionViewSet(OrgScopedViewSet):
             checked=self.checked,
             now=self.now,
         )
-        body = {**described(version), "breaking_changes": self._changes()}
+        body = {**described(version), **self._comparison()}
         return Response(body, status=201, headers={"ETag": etag_of_version(version)})
 
-    def _changes(self) -> Sequence[dict[str, Any]]:
-        return [asdict(change) for change in self.checked.comparison.shown]
+    def _comparison(self) -> dict[str, Any]:
+        comparison = self.checked.comparison
+        baseline = comparison.baseline
+        return {
+            "compared_with": baseline.version if baseline else None,
+            "breaking_changes": [asdict(change) for change in comparison.shown],
+        }
 
     def _found(self) -> dict[str, Any]:
         push = self.checked.push
@@ -188,7 +194,7 @@ class VersionViewSet(OrgScopedViewSet):
                 {"path": file.path, "size_bytes": len(file.content), "sha256": file.digest}
                 for file in sorted(push.files, key=lambda file: file.path)
             ],
-            "breaking_changes": self._changes(),
+            **self._comparison(),
         }
 
     @extend_schema(
