@@ -51,8 +51,16 @@ def policy_field() -> serializers.ChoiceField:
     return serializers.ChoiceField(
         choices=BreakingPolicy.values,
         required=False,
-        help_text="What a push does that breaks the version before: nothing, tell (the default), or"
+        help_text="What a push does that breaks the release before: nothing, tell (the default), or"
         " refuse it unless the major number rises.",
+    )
+
+
+def compared_field() -> serializers.CharField:
+    return serializers.CharField(
+        allow_null=True,
+        help_text="The newest release before it, or else pre-release; null: there is none, or the"
+        " module compares nothing.",
     )
 
 
@@ -116,7 +124,7 @@ class VersionFileSerializer(serializers.Serializer[Any]):
 
 class BreakingChangeSerializer(serializers.Serializer[Any]):
     rule = serializers.CharField()
-    path = serializers.CharField(help_text="The file of the version before.")
+    path = serializers.CharField(help_text="The file of the version compared with.")
     element = serializers.CharField(help_text="The full name of what changed.")
     message = serializers.CharField()
 
@@ -129,9 +137,8 @@ class VersionDetailSerializer(VersionSerializer):
 
 
 class PublishedVersionSerializer(VersionDetailSerializer):
-    breaking_changes = BreakingChangeSerializer(
-        many=True, help_text="What it breaks of the version before."
-    )
+    compared_with = compared_field()
+    breaking_changes = BreakingChangeSerializer(many=True, help_text="What it breaks of that.")
 
 
 class CheckedFileSerializer(serializers.Serializer[Any]):
@@ -148,6 +155,7 @@ class CheckedVersionSerializer(serializers.Serializer[Any]):
     size_bytes = serializers.IntegerField()
     dependencies = serializers.ListField(child=serializers.CharField())
     files = CheckedFileSerializer(many=True)
+    compared_with = compared_field()
     breaking_changes = BreakingChangeSerializer(many=True)
 
 

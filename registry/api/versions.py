@@ -1,7 +1,6 @@
 """/orgs/{org}/modules/{name}/versions."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +21,7 @@ from registry.api.examples import (
     VERSION_DETAIL,
     VERSION_PARAMETER,
 )
-from registry.api.parsers import GzipParser, PushMultiPartParser, ZipParser
+from registry.api.parsers import ARCHIVE, GzipParser, PushMultiPartParser, ZipParser
 from registry.api.serializers import (
     ArchivePushQuerySerializer,
     CheckedVersionSerializer,
@@ -40,7 +39,7 @@ from registry.services import pushing, versions
 from registry.services.dependencies import dependencies_of
 from registry.services.modules import find_module
 from registry.services.versions import CheckedPush
-from spoke.core.errors import DomainError
+from spoke.core.errors import DomainError, InvalidInput
 from spoke.core.parsers import StrictJSONParser
 from spoke.core.schema import IF_MATCH, ProblemSerializer, problem_example
 from spoke.core.serializers import StrictQuerySerializer
@@ -61,9 +60,14 @@ def described(version: Version) -> dict[str, Any]:
     files = VersionFileSerializer(versions.files_of(version=version), many=True).data
     return {
         **VersionSerializer(version).data,
-        "dependencies": dependencies_of(version=version),
+        "dependencies": dependencies_of(version=version).direct,
         "files": files,
     }
+
+
+def is_archive(request: Request) -> bool:
+    """Whether the body is an archive by itself."""
+    return (request.content_type or "").partition(";")[0].strip().lower() in ARCHIVE_TYPES
 
 
 class VersionViewSet(OrgScopedViewSet):
@@ -94,8 +98,7 @@ class VersionViewSet(OrgScopedViewSet):
 
     def query_kind(self, request: Request) -> type[StrictQuerySerializer]:
         """A push that is no archive says in its body what an archive's says in the query."""
-        kind = (request.content_type or "").partition(";")[0].strip().lower()
-        if self.action == "create" and kind not in ARCHIVE_TYPES:
+        if self.action == "create" and not is_archive(request):
             return PushQuerySerializer
         return super().query_kind(request)
 
@@ -103,6 +106,8 @@ class VersionViewSet(OrgScopedViewSet):
         """Checks a push and stores its content, before the transaction that publishes it."""
         if self.action != "create":
             return
+        if is_archive(request) and not request.data:
+            raise InvalidInput("The body is empty.", field=ARCHIVE, code="invalid_archive")
         self.dry_run = self.query.get("dry_run", False)
         serializer = PushSerializer(data=request.data or {}, context=self.get_serializer_context())
         serializer.is_valid(raise_exception=True)
@@ -134,7 +139,7 @@ class VersionViewSet(OrgScopedViewSet):
         " query. The files must compile: a 400 `invalid_proto` names file, line and column. Versions are"
         " immutable: one that exists is a 409 `version_exists`, which says whether the content is"
         " identical; build metadata does not make another version. A module may refuse what breaks the"
-        " version before: 409 `breaking_change`.",
+        " release before: 409 `breaking_change`.",
         tags=["versions"],
         request={
             "application/json": PushSerializer,
@@ -173,15 +178,20 @@ class VersionViewSet(OrgScopedViewSet):
             checked=self.checked,
             now=self.now,
         )
-        body = {**described(version), "breaking_changes": self._changes()}
+        body = {**described(version), **self._comparison()}
         headers = {
             "ETag": etag_of_version(version),
             "Location": f"/orgs/{self.org.pk}/modules/{name}/versions/{version.version}",
         }
         return Response(body, status=201, headers=headers)
 
-    def _changes(self) -> Sequence[dict[str, Any]]:
-        return [asdict(change) for change in self.checked.comparison.shown]
+    def _comparison(self) -> dict[str, Any]:
+        comparison = self.checked.comparison
+        baseline = comparison.baseline
+        return {
+            "compared_with": baseline.version if baseline else None,
+            "breaking_changes": [asdict(change) for change in comparison.shown],
+        }
 
     def _found(self) -> dict[str, Any]:
         push = self.checked.push
@@ -194,7 +204,7 @@ class VersionViewSet(OrgScopedViewSet):
                 {"path": file.path, "size_bytes": len(file.content), "sha256": file.digest}
                 for file in sorted(push.files, key=lambda file: file.path)
             ],
-            "breaking_changes": self._changes(),
+            **self._comparison(),
         }
 
     @extend_schema(

@@ -3,7 +3,6 @@
 import re
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 from django.conf import settings
@@ -12,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware import http
 from django.shortcuts import render
-from django.utils.cache import get_conditional_response, set_response_etag
+from django.utils.cache import set_response_etag
 from django_ratelimit.core import is_ratelimited
 from django_structlog.middlewares import RequestMiddleware
 from redis.exceptions import RedisError
@@ -27,6 +26,7 @@ from spoke.core.errors import (
 from spoke.core.http import client_address, wants_page
 from spoke.core.problem import is_outage, problem_response
 from spoke.core.requestid import request_id
+from spoke.core.tags import answer_to_condition
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 OUTAGE = "A service that Spoke depends on is not reachable at the moment. Try again."
@@ -103,11 +103,12 @@ class ConditionalGetMiddleware(http.ConditionalGetMiddleware):
             return response
         if "ETag" not in response.headers and self.needs_etag(response):
             set_response_etag(response)
-        request.META.pop("HTTP_IF_UNMODIFIED_SINCE", None)  # nothing here has such a time
-        whole: Any = response
-        answer: Any = get_conditional_response(request, response.get("ETag"), response=whole)
-        if answer.status_code == 412:
-            answer = problem_response(PreconditionFailed("The entity tag is another by now."))
+        if "ETag" not in response.headers:
+            return response
+        try:
+            answer = answer_to_condition(request, response.headers["ETag"], response)
+        except PreconditionFailed as error:
+            answer = problem_response(error)
         if answer is not response:  # it was counted like the answer that it spares
             for name, value in response.headers.items():
                 if name.lower().startswith(("ratelimit", "x-ratelimit")):

@@ -104,6 +104,8 @@ def test_reading_with_an_if_match_that_fails_is_a_problem_too(cast, owner):
     assert (response.status_code, response.json()["code"]) == (412, "precondition_failed")
     assert response.headers["Content-Type"] == "application/problem+json"
     assert int(response.headers["X-RateLimit-Remaining"]) > 0
+    listed = owner.get("/orgs/acme/members", headers={"If-Match": '"other"'})
+    assert (listed.status_code, listed.json()["code"]) == (412, "precondition_failed")
     since = {"If-Unmodified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}
     assert owner.get("/orgs/acme", headers=since).status_code == 200
 

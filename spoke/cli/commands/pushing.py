@@ -20,8 +20,8 @@ from spoke.cli.running import Run, standard
 
     Paths in the version are relative to PATH, so that is what imports are resolved against. Pushed
     are .proto, .md, .txt, .yaml, .yml and .json files, LICENSE, NOTICE and buf.lock; not hidden files
-    and folders, node_modules, nor what PATH/{IGNORE_FILE} names (in the form of a .gitignore). A version
-    never changes: pushing the same content again does nothing."""
+    and folders, node_modules, nor what PATH/{IGNORE_FILE} names (in the form of a .gitignore). A
+    version never changes: pushing the same content again does nothing."""
 )
 @click.argument("module")
 @click.argument("version")
