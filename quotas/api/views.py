@@ -19,6 +19,7 @@ from orgs.roles import Permission
 from quotas.api import examples
 from quotas.api.serializers import (
     HistoryQuerySerializer,
+    PeriodUsagePageSerializer,
     PeriodUsageSerializer,
     PlanSerializer,
     QuotaChangeSerializer,
@@ -129,7 +130,7 @@ class UsageView(CountedViewSet):
         responses={
             200: PolymorphicProxySerializer(
                 component_name="UsageHistory",
-                serializers=[PeriodUsageSerializer, SeriesSerializer],
+                serializers=[PeriodUsagePageSerializer, SeriesSerializer],
                 resource_type_field_name=None,
                 many=False,
             )

@@ -193,7 +193,7 @@ class CompileViewSet(OrgScopedViewSet):
         responses={
             202: JobSerializer,
             200: JobSerializer,
-            (403, "application/problem+json"): ProblemSerializer,
+            403: ProblemSerializer,
         },
         examples=[
             OpenApiExample(

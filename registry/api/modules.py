@@ -69,7 +69,7 @@ class ModuleViewSet(OrgScopedViewSet):
         description="403 `quota_exceeded` at the plan's limit; 409 `module_exists`.",
         tags=["modules"],
         request=NewModuleSerializer,
-        responses={201: ModuleSerializer, (403, "application/problem+json"): ProblemSerializer},
+        responses={201: ModuleSerializer, 403: ProblemSerializer},
         examples=[
             NEW_MODULE,
             MODULE,

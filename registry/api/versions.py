@@ -150,7 +150,7 @@ class VersionViewSet(OrgScopedViewSet):
         responses={
             200: CheckedVersionSerializer,
             201: PublishedVersionSerializer,
-            (409, "application/problem+json"): ProblemSerializer,
+            409: ProblemSerializer,
         },
         examples=[
             PUSH,

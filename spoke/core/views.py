@@ -66,7 +66,8 @@ class SpokeViewSet(GenericViewSet[Any]):
         return handler
 
     def _run(self, request: Request, handler: Callable[[], Response]) -> Response:
-        self.query = self._read_query(request)
+        if self.action is not None:  # else it will be a 405
+            self.query = self._read_query(request)
         if request.method in ("POST", "PUT", "PATCH"):
             self._read_body(request)
         key = idempotency.read_key(request) if request.method == "POST" else None
