@@ -4,6 +4,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, path
 
+from billing.api.budget import SubscribedBudgetView
 from billing.api.credits import CreditNoteViewSet, CreditViewSet
 from billing.api.details import DetailsViewSet
 from billing.api.invoices import InvoiceViewSet
@@ -47,6 +48,7 @@ _NOTES: dict[str, Actions] = {
 _DETAILS: dict[str, Actions] = {
     "billing/details": {"get": "retrieve", "put": "replace", "patch": "change"}
 }
+_BUDGET: dict[str, Actions] = {"budget": {"get": "retrieve", "put": "update"}}
 urlpatterns: list[URLPattern | URLResolver] = [
     *(
         path(f"orgs/<org:org>/{address}", view.as_view(actions))
@@ -57,6 +59,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
             (CreditViewSet, _CREDITS),
             (CreditNoteViewSet, _NOTES),
             (DetailsViewSet, _DETAILS),
+            (SubscribedBudgetView, _BUDGET),
         )
         for address, actions in routes.items()
     ),

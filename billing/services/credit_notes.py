@@ -202,7 +202,9 @@ def settle_note(*, org_id: int, note_id: int, actor: Actor, now: datetime) -> Cr
     return note
 
 
-def void_note(*, org_id: int, note_id: int, actor: Actor, now: datetime) -> CreditNote:
+def void_note(
+    *, org_id: int, note_id: int, actor: Actor, now: datetime, why: str = ""
+) -> CreditNote:
     """The note is void: its amount can be credited again; the same again is nothing. Audited.
 
     Must run in a transaction. Raises NotFound, and Conflict for one of ours that was done: only Stripe
@@ -220,7 +222,7 @@ def void_note(*, org_id: int, note_id: int, actor: Actor, now: datetime) -> Cred
     Invoice.objects.filter(pk=note.invoice_id).update(
         credited_minor=F("credited_minor") - note.amount_minor
     )
-    _record(note, actor, "credit_note.voided", now)
+    _record(note, actor, "credit_note.voided", now, why=why)
     return note
 
 
@@ -237,7 +239,7 @@ def _settled(note: CreditNote, actor: Actor, now: datetime) -> None:
     note.save(update_fields=["status", "settled_at", "settled_by"])
 
 
-def _record(note: CreditNote, actor: Actor, action: str, now: datetime) -> None:
+def _record(note: CreditNote, actor: Actor, action: str, now: datetime, *, why: str = "") -> None:
     record_event(
         org_id=note.org_id,
         actor=actor,
@@ -250,5 +252,6 @@ def _record(note: CreditNote, actor: Actor, action: str, now: datetime) -> None:
             "kind": note.kind,
             "amount_cents": note.amount_minor,
             "currency": note.currency,
+            **({"reason": why} if why else {}),
         },
     )

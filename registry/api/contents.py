@@ -109,16 +109,17 @@ class VersionArchiveViewSet(OrgScopedViewSet):
     """Versions as archives."""
 
     content_negotiation_class = AnyAccepted
+    queries = {"retrieve": ArchiveQuerySerializer}
     permissions = {"retrieve": Permission.MODULES_READ}
 
     @extend_schema(
         summary="Read a version as an archive",
         description="A tar.gz, or what `format` says. The same version gives the same bytes.",
         tags=["versions"],
-        parameters=[VERSION_PARAMETER, ArchiveQuerySerializer],
+        parameters=[VERSION_PARAMETER],
         responses=ARCHIVE_ANSWERS,
     )
     def retrieve(self, request: Request, org: str, name: str, version: str) -> HttpResponseBase:
-        kind = self.valid(ArchiveQuerySerializer, request.query_params).get("format", TAR_GZ)
+        kind = self.query.get("format", TAR_GZ)
         found = versions.find_version(org_id=self.org.pk, module_name=name, version=version)
         return archive_response(request, found, name, kind)

@@ -111,6 +111,7 @@ class PublicModuleViewSet(SharedViewSet):
     """Public modules and their versions."""
 
     permission = Permission.MODULES_READ
+    queries = {"list": VersionQuerySerializer}
     list_ordering = ("-sort_key", "-id")
 
     @extend_schema(
@@ -129,14 +130,13 @@ class PublicModuleViewSet(SharedViewSet):
         summary="List a public module's versions",
         description="By semantic precedence, the highest first.",
         tags=["public modules"],
-        parameters=[ACCOUNT, VersionQuerySerializer],
+        parameters=[ACCOUNT],
         responses=PublicVersionSerializer(many=True),
         examples=[VERSION],
     )
     def list(self, request: Request, org_slug: str, name: str) -> Response:
-        query = self.valid(VersionQuerySerializer, request.query_params)
         found = public.public_versions(org=org_slug, name=name)
-        return self.paged(found.filter(**query), PublicVersionSerializer)
+        return self.paged(found.filter(**self.query), PublicVersionSerializer)
 
 
 class PublicVersionViewSet(SharedViewSet):
@@ -189,17 +189,18 @@ class PublicArchiveViewSet(SharedViewSet):
     """Versions of public modules as archives."""
 
     content_negotiation_class = AnyAccepted
+    queries = {"retrieve": ArchiveQuerySerializer}
     permission = Permission.MODULES_READ
 
     @extend_schema(
         summary="Read a version of a public module as an archive",
         tags=["public modules"],
-        parameters=[ACCOUNT, VERSION_PARAMETER, ArchiveQuerySerializer],
+        parameters=[ACCOUNT, VERSION_PARAMETER],
         responses=ARCHIVE_ANSWERS,
     )
     def retrieve(
         self, request: Request, org_slug: str, name: str, version: str
     ) -> HttpResponseBase:
-        kind = self.valid(ArchiveQuerySerializer, request.query_params).get("format", TAR_GZ)
+        kind = self.query.get("format", TAR_GZ)
         found = public.find_public_version(org=org_slug, name=name, version=version)
         return archive_response(request, found, name, kind)

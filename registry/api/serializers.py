@@ -19,7 +19,12 @@ from registry.files import (
 from registry.models import BreakingPolicy
 from registry.references import MAX_DEPENDENCIES, InvalidReference, parse_reference
 from registry.services.modules import MAX_NAME_LENGTH
-from spoke.core.serializers import BoundedListField, StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import (
+    BoundedListField,
+    PageQuerySerializer,
+    StrictQuerySerializer,
+    StrictSerializer,
+)
 
 MAX_DESCRIPTION_LENGTH = 2_000
 
@@ -88,7 +93,7 @@ class ModuleChangeSerializer(StrictSerializer):
     breaking_policy = policy_field()
 
 
-class ModuleQuerySerializer(StrictQuerySerializer):
+class ModuleQuerySerializer(PageQuerySerializer):
     search = serializers.CharField(
         required=False, max_length=100, help_text="Part of the name or the description."
     )
@@ -166,11 +171,31 @@ class PushQuerySerializer(StrictQuerySerializer):
     )
 
 
+def _beside_an_archive() -> serializers.CharField:
+    # PushSerializer judges it, with the files.
+    return serializers.CharField(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="Only with an archive as the body, whose other fields stand in the query.",
+    )
+
+
+class ArchivePushQuerySerializer(PushQuerySerializer):
+    version = _beside_an_archive()
+    description = _beside_an_archive()
+    dependency = serializers.ListField(
+        child=serializers.CharField(allow_blank=True, trim_whitespace=False),
+        required=False,
+        help_text="Only with an archive as the body; any number of them.",
+    )
+
+
 class ArchiveQuerySerializer(StrictQuerySerializer):
     format = serializers.ChoiceField(choices=["tar.gz", "zip"], required=False)
 
 
-class VersionQuerySerializer(StrictQuerySerializer):
+class VersionQuerySerializer(PageQuerySerializer):
     is_prerelease = serializers.BooleanField(required=False)
 
 

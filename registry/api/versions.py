@@ -17,13 +17,13 @@ from registry.api.examples import (
     MULTIPART,
     PUBLISHED,
     PUSH,
-    PUSH_PARAMETERS,
     VERSION,
     VERSION_DETAIL,
     VERSION_PARAMETER,
 )
-from registry.api.parsers import ARCHIVE, DEPENDENCY, GzipParser, PushMultiPartParser, ZipParser
+from registry.api.parsers import ARCHIVE, GzipParser, PushMultiPartParser, ZipParser
 from registry.api.serializers import (
+    ArchivePushQuerySerializer,
     CheckedVersionSerializer,
     PublishedVersionSerializer,
     PushQuerySerializer,
@@ -42,6 +42,7 @@ from registry.services.versions import CheckedPush
 from spoke.core.errors import DomainError, InvalidInput
 from spoke.core.parsers import StrictJSONParser
 from spoke.core.schema import IF_MATCH, ProblemSerializer, problem_example
+from spoke.core.serializers import StrictQuerySerializer
 
 ARCHIVE_TYPES = (GzipParser.media_type, ZipParser.media_type)
 
@@ -64,6 +65,11 @@ def described(version: Version) -> dict[str, Any]:
     }
 
 
+def is_archive(request: Request) -> bool:
+    """Whether the body is an archive by itself."""
+    return (request.content_type or "").partition(";")[0].strip().lower() in ARCHIVE_TYPES
+
+
 class VersionViewSet(OrgScopedViewSet):
     """The versions of a module."""
 
@@ -78,6 +84,7 @@ class VersionViewSet(OrgScopedViewSet):
         "unyank": Permission.MODULES_WRITE,
     }
     without_body = frozenset({"unyank"})
+    queries = {"list": VersionQuerySerializer, "create": ArchivePushQuerySerializer}
     list_ordering = ("-sort_key", "-id")
     checked: CheckedPush
     dry_run: bool = False
@@ -89,17 +96,19 @@ class VersionViewSet(OrgScopedViewSet):
         limit: int = settings.MAX_PUSH_BYTES
         return limit
 
+    def query_kind(self, request: Request) -> type[StrictQuerySerializer]:
+        """A push that is no archive says in its body what an archive's says in the query."""
+        if self.action == "create" and not is_archive(request):
+            return PushQuerySerializer
+        return super().query_kind(request)
+
     def before_transaction(self, request: Request) -> None:
         """Checks a push and stores its content, before the transaction that publishes it."""
         if self.action != "create":
             return
-        query = request.query_params.dict()
-        if (request.content_type or "").partition(";")[0].strip().lower() in ARCHIVE_TYPES:
-            if not request.data:
-                raise InvalidInput("The body is empty.", field=ARCHIVE, code="invalid_archive")
-            for name in ("version", "description", DEPENDENCY):
-                query.pop(name, None)
-        self.dry_run = self.valid(PushQuerySerializer, query).get("dry_run", False)
+        if is_archive(request) and not request.data:
+            raise InvalidInput("The body is empty.", field=ARCHIVE, code="invalid_archive")
+        self.dry_run = self.query.get("dry_run", False)
         serializer = PushSerializer(data=request.data or {}, context=self.get_serializer_context())
         serializer.is_valid(raise_exception=True)
         prepare = pushing.check_push if self.dry_run else pushing.prepare_push
@@ -117,14 +126,12 @@ class VersionViewSet(OrgScopedViewSet):
         summary="List versions",
         description="By semantic precedence, the highest first.",
         tags=["versions"],
-        parameters=[VersionQuerySerializer],
         responses=VersionSerializer(many=True),
         examples=[VERSION],
     )
     def list(self, request: Request, org: str, name: str) -> Response:
-        query = self.valid(VersionQuerySerializer, request.query_params)
         module = find_module(org_id=self.org.pk, name=name)
-        return self.paged(Version.objects.filter(module=module, **query), VersionSerializer)
+        return self.paged(Version.objects.filter(module=module, **self.query), VersionSerializer)
 
     @extend_schema(
         summary="Publish a version",
@@ -134,7 +141,6 @@ class VersionViewSet(OrgScopedViewSet):
         " identical; build metadata does not make another version. A module may refuse what breaks the"
         " release before: 409 `breaking_change`.",
         tags=["versions"],
-        parameters=[PushQuerySerializer, *PUSH_PARAMETERS],
         request={
             "application/json": PushSerializer,
             "multipart/form-data": MULTIPART,
