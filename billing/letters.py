@@ -8,18 +8,27 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 from fontTools.ttLib import TTFont
 
+
+def _folder_of(package: str) -> Path:
+    """Where a wheel of fonts lies. Nothing of it is run."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{package}: install requirements.txt")
+    return Path(spec.origin).parent
+
+
 # Of its own: the letters of Europe, and much beside.
 BASE = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
 BASE_BOLD = BASE.with_name("DejaVuSans-Bold.ttf")
-_NOTO = Path(str(files("manimgx_fonts")))
+_NOTO = _folder_of("manimgx_fonts")
 # Glyphs as they are written in Japan; all that Chinese and Korean addresses use, as written in China.
-_JAPANESE = Path(str(files("pylopdf_fonts_jp"))) / "NotoSansJP-Regular.otf"
-_CHINESE = Path(str(files("paperang_p2_fonts_cjk"))) / "fonts" / "wqy-microhei.ttc"
+_JAPANESE = _folder_of("pylopdf_fonts_jp") / "NotoSansJP-Regular.otf"
+_CHINESE = _folder_of("paperang_p2_fonts_cjk") / "fonts" / "wqy-microhei.ttc"
 _REST = (_NOTO / "NotoSansSymbols[wght].ttf", _NOTO / "NotoEmoji[wght].ttf")
 # The first word of a letter's name in Unicode is its script; these have a font of their own.
 _SCRIPTS = {

@@ -15,6 +15,7 @@ from billing.services import customers, pages
 from billing.services.by_card import Wish
 from billing.stripe import client
 from spoke.core.schema import ProblemSerializer
+from spoke.core.serializers import PageQuerySerializer
 
 METHOD = OpenApiExample(
     "A card",
@@ -66,6 +67,7 @@ class PaymentMethodViewSet(BillingViewSet):
     """Payment methods, kept at Stripe."""
 
     without_body = frozenset({"set_default", "set_up"})
+    queries = {"list": PageQuerySerializer}
     list_ordering = ("-created_at", "-id")
 
     @extend_schema(
