@@ -53,6 +53,7 @@ class InvoiceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         *("period_start", "period_end", "subtotal_minor", "tax_minor", "tax_note", "total_minor"),
         *("credited_minor", "due", "created_at", "finalized_at", "due_at", "settled_at"),
         *("settled_by", "settlement_note", "nothing_due", "stripe_id", "pushed_at"),
+        *("failed_at", "tried_with", "prepaid_minor", "payment_url"),
     )
     inlines = (LineInline,)
     actions = ("credit", "mark_paid", "void", "give_up")

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, path
 
+from billing.api.balance import BalanceViewSet
 from billing.api.credits import CreditNoteViewSet, CreditViewSet
 from billing.api.details import DetailsViewSet
 from billing.api.invoices import InvoiceViewSet
@@ -47,6 +48,7 @@ _NOTES: dict[str, Actions] = {
 _DETAILS: dict[str, Actions] = {
     "billing/details": {"get": "retrieve", "put": "replace", "patch": "change"}
 }
+_BALANCE: dict[str, Actions] = {"billing/balance": {"get": "retrieve"}}
 urlpatterns: list[URLPattern | URLResolver] = [
     *(
         path(f"orgs/<org:org>/{address}", view.as_view(actions))
@@ -57,6 +59,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
             (CreditViewSet, _CREDITS),
             (CreditNoteViewSet, _NOTES),
             (DetailsViewSet, _DETAILS),
+            (BalanceViewSet, _BALANCE),
         )
         for address, actions in routes.items()
     ),

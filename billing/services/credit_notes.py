@@ -13,11 +13,10 @@ from django.db.models import F, Sum
 from billing.models import CreditNote, Invoice, InvoiceStatus, NoteKind, NoteSource, NoteStatus
 from billing.services.credits import grant_credit
 from billing.services.customers import STRIPE
-from billing.services.invoicing import next_number, settle_invoice
+from billing.services.invoicing import hold_organization, next_number, settle_invoice
 from billing.tax import tax_share
 from orgs.context import Actor
 from orgs.services.audit import record_event
-from orgs.services.organizations import lock_organization
 from spoke.core.errors import Conflict, InvalidInput, NotFound
 
 # What an invoice's status lets be done.
@@ -49,9 +48,8 @@ def issue_note(
     collect is the organization's at once. Must run in a transaction. Raises NotFound, InvalidInput for
     more than is left, and Conflict where the invoice's status does not allow the kind.
     """
-    if kind == NoteKind.CREDIT:
-        # Locks are taken in one order: the organization, its invoice, what it has.
-        lock_organization(org_id)
+    # Locks are taken in one order: the organization, its invoice, what it has.
+    hold_organization(org_id)
     invoice = _locked(org_id, invoice_id)
     if kind not in KINDS.get(invoice.status, ()):
         raise Conflict(

@@ -4,20 +4,15 @@ from datetime import datetime
 
 from billing.models import Collection, StripePrice, Subscription, SubscriptionStatus
 from billing.services import subscriptions
+from billing.services.arrears import release
 from billing.stripe.gateway import SUBSCRIPTION
 from billing.stripe.translate import SubscriptionState
 from orgs.context import SYSTEM, Actor
-from orgs.models import Organization, OrganizationStatus
-from orgs.services.organizations import (
-    lock_organization,
-    reactivate_organization,
-)
+from orgs.services.organizations import lock_organization
 from quotas.models import Plan, PlanPrice
 from quotas.services.periods import current_period, restart_period
 from quotas.services.plans import assign_plan
 
-# Of an organization that is suspended because it does not pay.
-UNPAID = "Its payment is overdue."
 STATUSES = {
     "incomplete": SubscriptionStatus.INCOMPLETE,
     "incomplete_expired": SubscriptionStatus.CANCELED,
@@ -39,7 +34,7 @@ def apply_subscription(
     `state` was fetched while the caller held the object's lock, so that nothing newer is undone. The
     same again changes nothing. Must run in a transaction.
     """
-    org = lock_organization(org_id)
+    lock_organization(org_id)
     row = _row_of(org_id, state)
     price = _price_of(state)
     if row is None:
@@ -68,7 +63,7 @@ def apply_subscription(
     subscriptions.save(row, now)
     if before["status"] != status:
         subscriptions.record(row, actor, f"subscription.{status}", now)
-    _release(org, row, actor, now)
+    release(org_id=org_id, actor=actor, now=now)
     return row
 
 
@@ -162,7 +157,7 @@ def _ended(
 ) -> Subscription:
     if granted:
         done = subscriptions.end_subscription(row, actor, _end_of(row.org_id, state, now))
-        _release(lock_organization(row.org_id), done, actor, now)
+        release(org_id=row.org_id, actor=actor, now=now)
         return done
     row.status, row.ended_at = SubscriptionStatus.CANCELED, state.ended_at or now
     # It never began: no period was its own, and none is billed in its currency or to its card.
@@ -180,10 +175,3 @@ def _end_of(org_id: int, state: SubscriptionState, now: datetime) -> datetime:
     if state.ended_at is None:
         return now
     return min(now, max(state.ended_at, current_period(org_id=org_id, now=now).start))
-
-
-def _release(org: Organization, row: Subscription, actor: Actor, now: datetime) -> None:
-    """Who was suspended for not paying, and owes nothing any more, works again at once."""
-    suspended = org.status == OrganizationStatus.SUSPENDED and org.status_reason == UNPAID
-    if suspended and row.status != SubscriptionStatus.PAST_DUE:
-        reactivate_organization(org=org, actor=actor, now=now)

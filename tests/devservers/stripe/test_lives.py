@@ -155,6 +155,20 @@ def test_a_failed_renewal_is_retried_and_recovers(fake, client, customer, price,
     assert not client.customers.retrieve(buyer.id).delinquent
 
 
+@pytest.mark.parametrize("settle", ["mark_uncollectible", "void_invoice"])
+def test_an_invoice_that_is_settled_keeps_no_subscription_past_due(
+    fake, client, customer, price, subscribe, settle
+):
+    buyer = customer()
+    sub = subscribe(buyer, price(1_000))
+    fake.control.fail_card(buyer.id)
+    fake.control.advance(days=31, hours=1)
+    late = client.subscriptions.retrieve(sub.id)
+    assert late.status == "past_due"
+    getattr(client.invoices, settle)(late.latest_invoice)
+    assert client.subscriptions.retrieve(sub.id).status == "active"
+
+
 @pytest.mark.parametrize(("currency", "amount"), [("jpy", 5_000), ("kwd", 15_000)])
 def test_yen_and_dinar(client, customer, price, subscribe, currency, amount):
     sub = subscribe(customer(), price(amount, currency=currency))
