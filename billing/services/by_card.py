@@ -21,7 +21,9 @@ from billing.services.customers import (
 )
 from billing.services.lines import ROUNDED_FOR_CARDS
 from billing.services.stripe_details import push_details, stripe_rates
+from billing.services.stripe_invoices import copy_credits
 from billing.services.stripe_subscriptions import apply_subscription
+from billing.services.unused_time import may_be_given_back
 from billing.stripe import adjustments, gateway
 from billing.stripe.catalogue import stripe_price_of
 from billing.stripe.client import PaymentDeclined
@@ -284,9 +286,12 @@ def cancel(*, org_id: int, immediately: bool, actor: Actor, now: datetime) -> Su
         incomplete = row.status == SubscriptionStatus.INCOMPLETE
         name = row.stripe_id or ""
         if immediately or incomplete:
-            # Stripe would give back what is left of a period that was never paid for.
-            prorate = not incomplete and adjustments.owes_nothing(name)
+            prorate = not incomplete and may_be_given_back(
+                org_id=org_id, subscription=name, now=now
+            )
             state = gateway.cancel_now(subscription=name, prorate=prorate)
+            if prorate:
+                copy_credits(customer=state.customer, subscription=name, now=now)
         else:
             state = gateway.set_cancel_at_period_end(subscription=name, cancel=True)
         return _apply(org_id, state, actor, now)

@@ -1,6 +1,6 @@
 """Invoices and Stripe: ours are collected there, and those that Stripe writes are copied here."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +24,8 @@ from spoke.core.locks import held
 from spoke.core.money import exponent_of, quantized
 
 logger = structlog.get_logger(__name__)
+# How far apart our clock and Stripe's may be.
+SKEW = timedelta(hours=1)
 SETTLED = (InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)
 
 # Ours that are open, of periods whose subscription Stripe collects; and all that Stripe has, its own
@@ -142,6 +144,13 @@ def refresh(*, invoice: str, customer: str, now: datetime) -> bool:
         state = gateway.get_invoice(invoice)
         with tenancy.organization(org_id):
             return apply_invoice(org_id=org_id, state=state, now=now)
+
+
+def copy_credits(*, customer: str, subscription: str, now: datetime) -> None:
+    """What Stripe just gave back of a subscription is here at once, so that nobody does it again."""
+    for state in gateway.invoices_of(customer, since=now - SKEW):
+        if state.subscription == subscription and state.total < 0:
+            refresh(invoice=state.id, customer=customer, now=now)
 
 
 def apply_invoice(
