@@ -181,8 +181,9 @@ class SubscriptionAdmin(ModelAdmin):
     form = SubscriptionForm
     TERMS: ClassVar[tuple[str, ...]] = ("org", "interval", "currency")
     STATE: ClassVar[tuple[str, ...]] = (
-        *("status", "pending_plan", "started_at", "trial_end", "current_period_start"),
-        *("current_period_end", "cancel_at_period_end", "canceled_at", "ended_at"),
+        *("status", "pending_plan", "started_at", "trial_start", "trial_end"),
+        *("current_period_start", "current_period_end", "cancel_at_period_end", "canceled_at"),
+        "ended_at",
         *("collection", "stripe_id", "past_due_since"),
     )
 

@@ -10,7 +10,7 @@ from billing.stripe.translate import SubscriptionState
 from orgs.context import SYSTEM, Actor
 from orgs.services.organizations import lock_organization
 from quotas.models import Plan, PlanPrice
-from quotas.services.periods import current_period, restart_period
+from quotas.services.periods import current_period, move_period, restart_period
 from quotas.services.plans import assign_plan
 
 STATUSES = {
@@ -47,17 +47,19 @@ def apply_subscription(
     status = STATUSES[state.status]
     granted = before["status"] in GRANTING
     row.stripe_id, row.currency = state.id, state.currency
-    row.trial_end, row.anchor = state.trial_end, state.anchor
+    row.trial_start, row.trial_end, row.anchor = state.trial_start, state.trial_end, state.anchor
     row.cancel_at_period_end, row.canceled_at = state.cancel_at_period_end, state.canceled_at
     if status == SubscriptionStatus.CANCELED:
         return _ended(row, granted, actor, state, now)
     _set_status(row, status, now)
-    turned = state.period_start >= row.current_period_end
+    turned = state.period_start > row.current_period_start
     row.current_period_start, row.current_period_end = state.period_start, state.period_end
     if status in GRANTING:
         # What Stripe began is a moment later than who asked for it: the time between is no period.
         began = max(now, state.period_start)
         _grant(row, price, granted=granted, turned=turned, actor=actor, now=began)
+        if granted and (row.interval, row.anchor) != (before["interval"], before["anchor"]):
+            _move_usage(row, turned=turned, now=began)
     if _seen(row) == before:
         return row
     subscriptions.save(row, now)
@@ -99,6 +101,7 @@ def _adopted(
         stripe_id=state.id,
         anchor=state.anchor,
         started_at=now,
+        trial_start=state.trial_start,
         trial_end=state.trial_end,
         current_period_start=state.period_start,
         current_period_end=state.period_end,
@@ -109,8 +112,8 @@ def _adopted(
 def _seen(row: Subscription) -> dict[str, object]:
     names = (
         *("status", "plan_id", "pending_plan_id", "interval", "currency", "stripe_id", "anchor"),
-        *("trial_end", "current_period_start", "current_period_end", "cancel_at_period_end"),
-        *("canceled_at", "ended_at", "past_due_since"),
+        *("trial_start", "trial_end", "current_period_start", "current_period_end"),
+        *("cancel_at_period_end", "canceled_at", "ended_at", "past_due_since"),
     )
     return {name: getattr(row, name) for name in names}
 
@@ -147,9 +150,21 @@ def _grant(
     if plan.pk != row.plan_id and not waits:
         row.plan, row.pending_plan = plan, None
         assign_plan(org_id=row.org_id, plan=plan, actor=actor, now=now)
-    if price is not None and price.interval != row.interval:
+    if price is not None:
         row.interval = price.interval
+
+
+def _move_usage(row: Subscription, *, turned: bool, now: datetime) -> None:
+    """Usage is counted by the same months as what Stripe bills, wherever they were moved to.
+
+    Where Stripe began a period, as with another interval, a trial that was ended or added, or another
+    billing anchor, another of usage begins; where it only moved the end of one, as with a longer trial,
+    so do we. What was counted stays in the period in which it was.
+    """
+    if turned:
         restart_period(org_id=row.org_id, anchor=row.anchor, now=now)
+    else:
+        move_period(org_id=row.org_id, anchor=row.anchor, now=now)
 
 
 def _ended(

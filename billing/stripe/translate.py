@@ -19,6 +19,7 @@ class SubscriptionState:
     started_at: datetime
     period_start: datetime
     period_end: datetime
+    trial_start: datetime | None
     trial_end: datetime | None
     cancel_at_period_end: bool
     canceled_at: datetime | None
@@ -199,6 +200,7 @@ def subscription(found: Any) -> SubscriptionState:
         started_at=_known(data["start_date"]),
         period_start=_known(item["current_period_start"]),
         period_end=_known(item["current_period_end"]),
+        trial_start=moment(data.get("trial_start")),
         trial_end=moment(data.get("trial_end")),
         cancel_at_period_end=bool(data["cancel_at_period_end"]),
         canceled_at=moment(data.get("canceled_at")),
