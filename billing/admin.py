@@ -54,6 +54,7 @@ class InvoiceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         *("period_start", "period_end", "subtotal_minor", "tax_minor", "tax_note", "total_minor"),
         *("credited_minor", "due", "created_at", "finalized_at", "due_at", "settled_at"),
         *("settled_by", "settlement_note", "nothing_due", "stripe_id", "pushed_at"),
+        *("failed_at", "tried_with", "prepaid_minor", "payment_url"),
     )
     inlines = (LineInline,)
     actions = ("credit", "mark_paid", "void", "give_up")
@@ -195,8 +196,9 @@ class SubscriptionAdmin(ConfirmedSave, ModelAdmin):  # type: ignore[misc]
     question = Question("Is this what you want?", "Yes, do it")
     TERMS: ClassVar[tuple[str, ...]] = ("org", "interval", "currency")
     STATE: ClassVar[tuple[str, ...]] = (
-        *("status", "pending_plan", "started_at", "trial_end", "current_period_start"),
-        *("current_period_end", "cancel_at_period_end", "canceled_at", "ended_at"),
+        *("status", "pending_plan", "started_at", "trial_start", "trial_end"),
+        *("current_period_start", "current_period_end", "cancel_at_period_end", "canceled_at"),
+        "ended_at",
         *("collection", "stripe_id", "past_due_since"),
     )
 

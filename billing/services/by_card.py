@@ -21,6 +21,7 @@ from billing.services.customers import (
 )
 from billing.services.lines import ROUNDED_FOR_CARDS
 from billing.services.stripe_details import push_details, stripe_rates
+from billing.services.stripe_invoices import copy_credits
 from billing.services.stripe_subscriptions import apply_subscription
 from billing.services.unused import collect_current, is_paid_for
 from billing.stripe import adjustments, gateway
@@ -310,6 +311,8 @@ def cancel(*, org_id: int, immediately: bool, actor: Actor, now: datetime) -> Su
             if prorate:
                 _restored(row, state)
             state = gateway.cancel_now(subscription=name, prorate=prorate)
+            if prorate:
+                copy_credits(customer=state.customer, subscription=name, now=now)
         else:
             state = gateway.set_cancel_at_period_end(subscription=name, cancel=True)
         return _apply(org_id, state, actor, now)
