@@ -187,7 +187,7 @@ def change_plan(
         price = stripe_price_of(price_row(plan, interval or row.interval, row.currency))
         waiting = state.price
         if dearer:
-            collect_current(state.id, now)
+            collect_current(row, state, now)
             state = _restored(row, state)
         if state.price != price:
             try:

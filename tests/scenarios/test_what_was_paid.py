@@ -223,3 +223,28 @@ def test_a_subscription_beside_one_by_hand_is_reported(world):
     (there,) = world.fake.store.of("subscription")
     assert {(entry["subscription"], entry["org_id"]) for entry in told} == {(there, world.acme)}
     assert world.plan() == "pro"
+
+
+@pytest.mark.parametrize(("refunded", "status"), [(49_900, 409), (900, 200)])
+def test_what_was_refunded_pays_for_no_change(world, refunded, status):
+    world.subscribe("enterprise")
+    charge = world.fake.store.newest("charge")[0]["id"]
+    api().refunds.create({"charge": charge, "amount": refunded})
+    world.settle()
+    world.to(utc(3, 10))
+    answer = world.client().patch(SUBSCRIPTION, {"plan": "pro", "interval": "year"})
+    assert answer.status_code == status, answer.content
+    world.settle()
+    assert world.plan() == ("enterprise" if status == 409 else "pro")
+    assert len(world.at_stripe()) == (1 if status == 409 else 2)
+
+
+def test_a_discount_stands_in_no_changes_way(world):
+    world.subscribe()
+    coupon = api().coupons.create({"percent_off": 50, "duration": "forever"})
+    there = world.subscription().stripe_id
+    api().subscriptions.update(there, {"discounts": [{"coupon": coupon.id}]})
+    world.to(utc(4, 5) + 3 * HOURS, step=HOURS * 12)
+    assert world.invoices() == [("stripe", 4_900, "paid"), ("stripe", 2_450, "paid")]
+    change(world, plan="enterprise")
+    assert end_at_once(world) < 0
