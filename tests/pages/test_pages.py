@@ -1,6 +1,7 @@
 """What people see and do on the pages, and that nothing is open there which the API refuses."""
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.core.management import call_command
 from django.test import Client, RequestFactory
 from django.urls import get_resolver
@@ -269,7 +270,7 @@ def test_errors_are_pages_for_people_and_problems_for_programs(handler, status):
         ("/orgs/acme", HTML, "application/problem+json"),
     ):
         request = RequestFactory().get(path, **headers)
-        request.user = None
+        request.user = AnonymousUser()
         rest = () if handler is server_error else (Exception(),)
         answer = handler(request, *rest)
         assert answer.status_code == status
