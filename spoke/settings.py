@@ -99,7 +99,8 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
+            "libraries": {"pages": "spoke.pages.filters"},
         },
     }
 ]
@@ -245,7 +246,7 @@ HEADLESS_FRONTEND_URLS = {
     "account_signup": f"{SPOKE_BASE_URL}/accounts/signup/",
     "account_reset_password": f"{SPOKE_BASE_URL}/accounts/password/reset/",
 }
-LOGIN_REDIRECT_URL = "/"
+LOGIN_REDIRECT_URL = "/app/"
 ANONYMOUS_RATE_LIMIT = env("ANONYMOUS_RATE_LIMIT")
 RATELIMIT_FAIL_OPEN = True
 RATELIMIT_IP_META_KEY = "spoke.core.http.client_address"

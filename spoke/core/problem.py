@@ -8,6 +8,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import ErrorResponse
@@ -186,11 +187,15 @@ def _plain(status: int, code: str, detail: str) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400: a request Django itself refuses (host, form size)."""
+    if wants_page(request):
+        return render(request, "400.html", status=400)
     return _plain(400, "bad_request", NOT_UNDERSTOOD)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler403."""
+    if wants_page(request):
+        return render(request, "403.html", status=403)
     return _plain(403, "permission_denied", "You may not do this.")
 
 
@@ -203,4 +208,8 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """handler500: our fault; the request id leads to the log."""
+    if wants_page(request):
+        # Nothing of the request is looked at, which may be what failed.
+        number = request.META.get("HTTP_X_REQUEST_ID", "")
+        return HttpResponse(render_to_string("500.html", {"number": number}), status=500)
     return _plain(500, "server_error", "Something went wrong on our side. It has been reported.")
