@@ -19,11 +19,11 @@ class AddressField(serializers.EmailField):
         super().__init__(max_length=MAX_ADDRESS, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        # Before the validators run: lower case can be longer than what was sent.
         sent = super().to_internal_value(data)
         # Ignoring case, Django's pattern takes four letters for i, k and s that are not.
         if not sent.partition("@")[0].isascii():
             self.fail("invalid")
+        # Before the validators run: lower case can be longer than what was sent.
         return normalize_email(sent)
 
 

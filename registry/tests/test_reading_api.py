@@ -79,6 +79,8 @@ def test_a_file_is_answered_as_it_was_pushed(owner, module):
     assert response.headers["Content-Disposition"] == (
         "inline; filename*=utf-8''%C3%BCser%20%27x%27.proto"
     )
+    other = owner.get(url, headers={"If-Match": '"other"'})
+    assert (other.status_code, other.json()["code"]) == (412, "precondition_failed")
     cached = owner.get(url, headers={"If-None-Match": response.headers["ETag"]})
     assert (cached.status_code, cached.content) == (304, b"")
     head = owner.head(url)
