@@ -54,6 +54,7 @@ class InvoiceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         *("period_start", "period_end", "subtotal_minor", "tax_minor", "tax_note", "total_minor"),
         *("credited_minor", "due", "created_at", "finalized_at", "due_at", "settled_at"),
         *("settled_by", "settlement_note", "nothing_due", "stripe_id", "pushed_at"),
+        *("failed_at", "tried_with", "prepaid_minor", "payment_url"),
     )
     inlines = (LineInline,)
     actions = ("credit", "mark_paid", "void", "give_up")
@@ -175,7 +176,7 @@ class SubscriptionForm(ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(ConfirmedSave, ModelAdmin):
+class SubscriptionAdmin(ConfirmedSave, ModelAdmin):  # type: ignore[misc]
     """Subscriptions. Those that are collected by hand are added here, and ended by the list's actions.
 
     What Stripe collects is changed by its owner, or in Stripe's dashboard, from where it comes back.
@@ -195,8 +196,9 @@ class SubscriptionAdmin(ConfirmedSave, ModelAdmin):
     question = Question("Is this what you want?", "Yes, do it")
     TERMS: ClassVar[tuple[str, ...]] = ("org", "interval", "currency")
     STATE: ClassVar[tuple[str, ...]] = (
-        *("status", "pending_plan", "started_at", "trial_end", "current_period_start"),
-        *("current_period_end", "cancel_at_period_end", "canceled_at", "ended_at"),
+        *("status", "pending_plan", "started_at", "trial_start", "trial_end"),
+        *("current_period_start", "current_period_end", "cancel_at_period_end", "canceled_at"),
+        "ended_at",
         *("collection", "stripe_id", "past_due_since"),
     )
 

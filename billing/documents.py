@@ -97,7 +97,21 @@ def _invoice(invoice: Invoice) -> dict[str, Any]:
         "number": invoice.number or "",
         "lines": lines,
         "total": format_minor(invoice.total_minor, currency),
+        "afterwards": [(label, format_minor(minor, currency)) for label, minor in _after(invoice)],
     }
+
+
+def _after(invoice: Invoice) -> list[tuple[str, int]]:
+    """What stands below the total, where that is not what is to be paid; minor units."""
+    found = []
+    if invoice.prepaid_minor:
+        label = "Owed before" if invoice.prepaid_minor < 0 else "Paid from your balance"
+        found.append((label, -invoice.prepaid_minor))
+    if invoice.credited_minor:
+        found.append(("Credited", -invoice.credited_minor))
+    if found and invoice.status in ("open", "uncollectible"):
+        found.append(("To pay", invoice.due_minor))
+    return found
 
 
 def _note(note: CreditNote) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from django.utils import timezone
 
 from billing.emails import send_due_notice, send_expiry_warning
 from billing.services import (
+    arrears,
     by_card,
     dunning,
     expiry,
     inbox,
     invoicing,
     reconciliation,
+    retries,
     set_close,
     stripe_credit_notes,
     stripe_details,
@@ -152,6 +154,30 @@ def push_invoice(org_id: int, invoice_id: int) -> str | None:
 
 
 @shared_task
+def retry_due_invoices() -> int:
+    """Starts a task for each invoice that another default may pay; returns how many."""
+    due = retries.due_for_retry() if client.configured() else []
+    for org_id, invoice_id in due:
+        retry_invoice.delay(org_id, invoice_id)
+    return len(due)
+
+
+@shared_task
+def retry_invoices_of(org_id: int) -> int:
+    """As retry_due_invoices, of one organization, whose default has changed."""
+    due = retries.due_for_retry(org_id=org_id) if client.configured() else []
+    for _, invoice_id in due:
+        retry_invoice.delay(org_id, invoice_id)
+    return len(due)
+
+
+@shared_task
+def retry_invoice(org_id: int, invoice_id: int) -> bool:
+    """Tries the default for one open invoice; says whether it is paid."""
+    return retries.retry_invoice(org_id=org_id, invoice_id=invoice_id, now=timezone.now())
+
+
+@shared_task
 def push_due_notes() -> int:
     """Starts a task for each credit note that Stripe has yet to be told of; returns how many."""
     due = stripe_credit_notes.due_for_push() if client.configured() else []
@@ -230,8 +256,8 @@ def compare_customer(org_id: int) -> int:
 
 @shared_task
 def chase_overdue() -> int:
-    """Starts a task for each organization whose payment is overdue; returns how many."""
-    late = dunning.overdue()
+    """Starts a task for each organization that is overdue, or was; returns how many."""
+    late = arrears.to_chase(now=timezone.now())
     for org_id in late:
         chase.delay(org_id)
     return len(late)
@@ -239,7 +265,7 @@ def chase_overdue() -> int:
 
 @shared_task
 def chase(org_id: int) -> int:
-    """Reminds one organization of its payment, or suspends it; returns how many were written to."""
+    """Reminds one organization of what it owes, or suspends or releases it; returns how many mails."""
     now = timezone.now()
     with tenancy.organization(org_id):
         dunning.enforce(org_id=org_id, now=now)

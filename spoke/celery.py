@@ -83,7 +83,11 @@ TIMETABLE = {
     },
     "chase-overdue-payments": {
         "task": "billing.tasks.chase_overdue",
-        "schedule": crontab(minute="15"),
+        "schedule": crontab(minute="*/5"),
+    },
+    "retry-open-invoices": {
+        "task": "billing.tasks.retry_due_invoices",
+        "schedule": crontab(minute="*/5"),
     },
     "warn-of-expiring-cards": {
         "task": "billing.tasks.warn_of_expiry",

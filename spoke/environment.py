@@ -154,12 +154,12 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
     "BILLING_DUNNING_DAYS": (
         list,
         ["3", "7", "14"],
-        "Days after a payment failed on which owners and admins are reminded, beside at once.",
+        "Days after an invoice was overdue on which owners and admins are reminded, beside at once.",
     ),
     "BILLING_GRACE_DAYS": (
         int,
         14,
-        "Days for which an organization whose payment failed can still be written to.",
+        "Days for which an organization with an overdue invoice can still be written to.",
     ),
     "BILLING_CARD_WARNING_DAYS": (
         int,

@@ -57,7 +57,9 @@ _INVOICE: dict[str, Any] = {
     "tax_cents": 0,
     "amount_cents": 6070,
     "credited_cents": 0,
+    "prepaid_cents": 0,
     "amount_due_cents": 6070,
+    "payment_url": "",
     "created_at": "2026-11-05T09:35:02Z",
     "finalized_at": "2026-11-05T10:35:04Z",
     "due_at": "2026-11-19T10:35:04Z",
@@ -142,8 +144,17 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     credited_cents = serializers.IntegerField(
         source="credited_minor", help_text="What credit notes took off again."
     )
+    prepaid_cents = serializers.IntegerField(
+        source="prepaid_minor",
+        help_text="What the customer's balance at Stripe paid of it, or a payment of a part; below"
+        " zero: what was owed before is collected with it.",
+    )
     amount_due_cents = serializers.IntegerField(
-        source="due_minor", help_text="What is still to be paid."
+        source="due_minor",
+        help_text="What is still to be paid: less what credit notes took off and what is prepaid.",
+    )
+    payment_url = serializers.CharField(
+        help_text="Stripe's page where it can be paid, while it is open; else empty."
     )
     created_at = serializers.DateTimeField()
     finalized_at = serializers.DateTimeField(allow_null=True)

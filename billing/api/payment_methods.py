@@ -14,6 +14,8 @@ from billing.models import PaymentMethod
 from billing.services import customers, pages
 from billing.services.by_card import Wish
 from billing.stripe import client
+from billing.tasks import retry_invoices_of
+from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.schema import ProblemSerializer
 from spoke.core.serializers import PageQuerySerializer
 
@@ -83,7 +85,8 @@ class PaymentMethodViewSet(BillingViewSet):
     @extend_schema(
         tags=TAGS,
         summary="Add a payment method",
-        description="The first one becomes the default.",
+        description="The first one becomes the default. Another default is tried at once for invoices"
+        " that the one before did not pay.",
         request=PaymentMethodInput,
         responses={201: PaymentMethodSerializer, **REFUSALS},
         examples=[METHOD, *EXAMPLES],
@@ -100,11 +103,13 @@ class PaymentMethodViewSet(BillingViewSet):
             now=self.now,
             field="stripe_payment_method_id",
         )
+        enqueue_on_commit(retry_invoices_of, self.org.pk)
         return Response(PaymentMethodSerializer(row).data, status=201)
 
     @extend_schema(
         tags=TAGS,
         summary="Make a payment method the default",
+        description="It is tried at once, once, for invoices that the one before did not pay.",
         request=None,
         responses={200: PaymentMethodSerializer, 404: ProblemSerializer, **REFUSALS},
         examples=[METHOD, *EXAMPLES],
@@ -113,6 +118,7 @@ class PaymentMethodViewSet(BillingViewSet):
         if not client.configured():
             not_set_up()
         row = customers.make_default(org_id=self.org.pk, payment_method=payment_method)
+        enqueue_on_commit(retry_invoices_of, self.org.pk)
         return Response(PaymentMethodSerializer(row).data)
 
     @extend_schema(

@@ -11,12 +11,15 @@ from billing.api.base import EXAMPLES, REFUSALS, TAGS, BillingViewSet, not_set_u
 from billing.api.serializers import CancelInput, ChangeInput, PreviewInput, SubscriptionInput
 from billing.models import Collection, Subscription, SubscriptionStatus
 from billing.services import by_card, previews, subscriptions
+from billing.services.arrears import arrears_of
 from billing.services.by_card import Wish
 from billing.services.customers import add_payment_method, keeping_default
 from billing.services.previews import Preview
 from billing.stripe import client
+from billing.tasks import retry_invoices_of
 from quotas.models import Plan
 from spoke.core import tenancy
+from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.errors import InvalidInput, NotFound
 from spoke.core.schema import ProblemSerializer
 from spoke.core.views import etag_of
@@ -56,7 +59,10 @@ class SubscriptionSerializer(serializers.Serializer[Any]):
     pending_plan = serializers.SerializerMethodField(
         help_text="Takes the plan's place at the end of the current period."
     )
-    status = serializers.ChoiceField(choices=SubscriptionStatus.choices)
+    status = serializers.ChoiceField(
+        choices=SubscriptionStatus.choices,
+        help_text="`past_due`: an invoice is overdue, of the base price or of usage.",
+    )
     interval = serializers.ChoiceField(choices=["month", "year"])
     currency = serializers.CharField()
     started_at = serializers.DateTimeField()
@@ -68,7 +74,9 @@ class SubscriptionSerializer(serializers.Serializer[Any]):
     collection = serializers.ChoiceField(
         choices=Collection.choices, help_text="By card (stripe), or by hand."
     )
-    past_due_since = serializers.DateTimeField(allow_null=True)
+    past_due_since = serializers.DateTimeField(
+        allow_null=True, help_text="Since when anything is overdue: `…/billing/balance` says what."
+    )
 
     def get_pending_plan(self, subscription: Subscription) -> str | None:
         plan = subscription.pending_plan
@@ -149,7 +157,19 @@ class SubscriptionViewSet(BillingViewSet):
         return self._answer(found)
 
     def _answer(self, row: Subscription) -> Response:
-        return Response(SubscriptionSerializer(row).data, headers={"ETag": etag_of(row)})
+        return Response(
+            SubscriptionSerializer(self._shown(row)).data, headers={"ETag": etag_of(row)}
+        )
+
+    def _shown(self, row: Subscription) -> Subscription:
+        """Past due too where what is overdue is an invoice that Stripe does not count."""
+        with tenancy.organization(self.org.pk):
+            found = arrears_of(org_id=self.org.pk, now=self.now)
+        if found is not None:
+            row.past_due_since = found.since
+            if row.status == SubscriptionStatus.ACTIVE:
+                row.status = SubscriptionStatus.PAST_DUE
+        return row
 
     @extend_schema(
         operation_id="orgs_subscription_create",
@@ -177,8 +197,9 @@ class SubscriptionViewSet(BillingViewSet):
         row, step = by_card.subscribe(
             org_id=self.org.pk, wish=wish, actor=self.context.actor, now=self.now
         )
+        enqueue_on_commit(retry_invoices_of, self.org.pk)
         row.payment = step  # type: ignore[attr-defined]  # for the serializer
-        data = NewSubscriptionSerializer(row).data
+        data = NewSubscriptionSerializer(self._shown(row)).data
         return Response(data, status=201, headers={"ETag": etag_of(row)})
 
     @extend_schema(
@@ -221,6 +242,8 @@ class SubscriptionViewSet(BillingViewSet):
                     actor=self.context.actor,
                     now=self.now,
                 )
+        if sent.get("payment_method_id"):
+            enqueue_on_commit(retry_invoices_of, self.org.pk)
         return self._answer(row)
 
     def _wanted(self, sent: dict[str, Any], row: Subscription) -> Plan:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, path
 
+from billing.api.balance import BalanceViewSet
 from billing.api.budget import SubscribedBudgetView
 from billing.api.credits import CreditNoteViewSet, CreditViewSet
 from billing.api.details import DetailsViewSet
@@ -48,6 +49,7 @@ _NOTES: dict[str, Actions] = {
 _DETAILS: dict[str, Actions] = {
     "billing/details": {"get": "retrieve", "put": "replace", "patch": "change"}
 }
+_BALANCE: dict[str, Actions] = {"billing/balance": {"get": "retrieve"}}
 _BUDGET: dict[str, Actions] = {"budget": {"get": "retrieve", "put": "update"}}
 urlpatterns: list[URLPattern | URLResolver] = [
     *(
@@ -59,6 +61,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
             (CreditViewSet, _CREDITS),
             (CreditNoteViewSet, _NOTES),
             (DetailsViewSet, _DETAILS),
+            (BalanceViewSet, _BALANCE),
             (SubscribedBudgetView, _BUDGET),
         )
         for address, actions in routes.items()

@@ -122,6 +122,14 @@ class Invoice(models.Model):
     stripe_id = models.CharField(max_length=255, null=True, blank=True, unique=True)
     # When Stripe was last told of it and of how it was settled.
     pushed_at = models.DateTimeField(null=True, blank=True)
+    # When a card first did not pay it, and the last default that was tried for it.
+    failed_at = models.DateTimeField(null=True, blank=True)
+    tried_with = models.CharField(max_length=255, blank=True, db_default="")
+    # Of what Stripe collects: what the customer's balance there, or a payment of a part, paid of it.
+    # Below zero: what the customer owed before is collected with it.
+    prepaid_minor = models.BigIntegerField(default=0, db_default=0)
+    # Stripe's page where it can be paid.
+    payment_url = models.TextField(blank=True, db_default="")
     source = models.CharField(
         max_length=8, choices=InvoiceSource.choices, default=InvoiceSource.USAGE
     )
@@ -162,7 +170,10 @@ class Invoice(models.Model):
                 fields=["period_end"],
                 condition=Q(status=InvoiceStatus.DRAFT),
                 name="billing_invoice_drafts",
-            )
+            ),
+            models.Index(
+                fields=["org"], condition=Q(status=InvoiceStatus.OPEN), name="billing_invoice_open"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -173,7 +184,7 @@ class Invoice(models.Model):
         """What is still to be paid."""
         if self.status in (InvoiceStatus.PAID, InvoiceStatus.VOID):
             return 0
-        return self.total_minor - self.credited_minor
+        return self.total_minor - self.credited_minor - self.prepaid_minor
 
 
 class InvoiceLine(models.Model):

@@ -104,8 +104,7 @@ class WebhookEvent(models.Model):
 class DunningNotice(models.Model):
     """That an organization was told, once, that its payment is so many days overdue."""
 
-    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+")
-    subscription = models.ForeignKey("billing.Subscription", models.CASCADE, related_name="notices")
+    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+", db_index=False)
     past_due_since = models.DateTimeField()
     day = models.PositiveSmallIntegerField()
     claimed_at = models.DateTimeField()
@@ -114,7 +113,7 @@ class DunningNotice(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["subscription", "past_due_since", "day"],
+                fields=["org", "past_due_since", "day"],
                 name="billing_dunningnotice_once",
             ),
         ]

@@ -40,6 +40,8 @@ class Subscription(models.Model):
     currency = models.CharField(max_length=3)
     anchor = models.DateTimeField()
     started_at = models.DateTimeField()
+    # Usage of periods that begin in [trial_start, trial_end) is not billed. No start: from the first on.
+    trial_start = models.DateTimeField(null=True, blank=True)
     trial_end = models.DateTimeField(null=True, blank=True)
     current_period_start = models.DateTimeField()
     current_period_end = models.DateTimeField()

@@ -13,12 +13,13 @@ from django.db.models import F, Sum
 from billing.models import CreditNote, Invoice, InvoiceStatus, NoteKind, NoteSource, NoteStatus
 from billing.services.credits import grant_credit
 from billing.services.customers import STRIPE
-from billing.services.invoicing import next_number, settle_invoice
+from billing.services.given_back import given_back
+from billing.services.invoicing import hold_organization, next_number, settle_invoice
 from billing.tax import tax_share
 from orgs.context import Actor
 from orgs.services.audit import record_event
-from orgs.services.organizations import lock_organization
 from spoke.core.errors import Conflict, InvalidInput, NotFound
+from spoke.core.money import format_minor
 
 # What an invoice's status lets be done.
 KINDS: dict[str, tuple[NoteKind, ...]] = {
@@ -49,16 +50,15 @@ def issue_note(
     collect is the organization's at once. Must run in a transaction. Raises NotFound, InvalidInput for
     more than is left, and Conflict where the invoice's status does not allow the kind.
     """
-    if kind == NoteKind.CREDIT:
-        # Locks are taken in one order: the organization, its invoice, what it has.
-        lock_organization(org_id)
+    # Locks are taken in one order: the organization, its invoice, what it has.
+    hold_organization(org_id)
     invoice = _locked(org_id, invoice_id)
     if kind not in KINDS.get(invoice.status, ()):
         raise Conflict(
             f"An invoice that is {invoice.status} is not corrected by a {kind}.",
             code="invoice_status",
         )
-    amount = invoice.total_minor - invoice.credited_minor if amount_minor is None else amount_minor
+    amount = _amount(invoice, kind, amount_minor)
     note = _write(
         invoice,
         amount,
@@ -82,6 +82,25 @@ def issue_note(
             note=f"Credited in full: {note.number}",
         )
     return note
+
+
+def _amount(invoice: Invoice, kind: NoteKind, wanted: int | None) -> int:
+    """What is wanted, or all that is left. Raises InvalidInput for money that was given back already."""
+    left = invoice.total_minor - invoice.credited_minor
+    if kind == NoteKind.REDUCTION:
+        return left if wanted is None else wanted
+    unused = given_back(invoice)
+    left -= unused.amount_minor
+    if unused.amount_minor and (left <= 0 or (wanted or 0) > left):
+        given = format_minor(unused.amount_minor, invoice.currency)
+        rest = f"between 1 and {left} can be given back" if left > 0 else "nothing is left of it"
+        raise InvalidInput(
+            f"Of this invoice {given} {invoice.currency.upper()} was given back for unused time, by"
+            f" {', '.join(unused.by)}: {rest}.",
+            field="amount_cents",
+            code="credit_exceeds_invoice",
+        )
+    return left if wanted is None else wanted
 
 
 def _take_effect(note: CreditNote, actor: Actor, now: datetime) -> None:

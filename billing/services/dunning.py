@@ -1,21 +1,21 @@
 """Payments that are overdue: who is told when, and who is suspended in the end.
 
 Stripe tries the card again on its own schedule. We tell owners and admins at once and by a schedule,
-and suspend writing when the grace is over. Paid is working again at once (`apply_subscription`).
+and suspend writing when the grace is over. What is overdue, and since when, is said by `arrears`.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Q
 
-from billing.models import DunningNotice, Subscription, SubscriptionStatus
-from billing.services.stripe_subscriptions import UNPAID
+from billing.models import DunningNotice
+from billing.services.arrears import UNPAID, Arrears, arrears_of, release
 from orgs.context import SYSTEM
 from orgs.models import Membership, Organization, OrganizationStatus
 from orgs.roles import Role
 from orgs.services.organizations import lock_organization, suspend_organization
-from spoke.core import tenancy
 
 # A notice that was claimed and not sent is claimed again after this.
 ABANDONED = timedelta(minutes=15)
@@ -27,31 +27,23 @@ class Notice:
 
     id: int
     organization: Organization
-    plan: str
+    arrears: Arrears
     day: int
     suspended_at: datetime
     recipients: list[str]
 
 
-def grace() -> timedelta:
-    """How long an organization works while its payment is overdue."""
-    return timedelta(days=settings.BILLING_GRACE_DAYS)
-
-
-def overdue() -> list[int]:
-    """Organizations whose subscription is past due."""
-    with tenancy.all_organizations(reason="find overdue payments"):
-        rows = Subscription.objects.filter(status=SubscriptionStatus.PAST_DUE)
-        return list(rows.order_by("past_due_since").values_list("org_id", flat=True))
-
-
 def enforce(*, org_id: int, now: datetime) -> bool:
-    """An organization whose grace is over is suspended; says whether it was now. A transaction."""
+    """An organization whose grace is over is suspended, one that owes nothing any more is released.
+
+    Says whether it was suspended now. Nobody is who was not told. Must run in a transaction.
+    """
     org = lock_organization(org_id)
-    row = _past_due(org_id)
-    if row is None or row.past_due_since is None or row.past_due_since + grace() > now:
+    found = arrears_of(org_id=org_id, now=now)
+    if found is None:
+        release(org_id=org_id, actor=SYSTEM, now=now)
         return False
-    if org.status != OrganizationStatus.ACTIVE:
+    if org.status != OrganizationStatus.ACTIVE or found.ends(now) > now:
         return False
     suspend_organization(org=org, actor=SYSTEM, reason=UNPAID, now=now)
     return True
@@ -60,32 +52,30 @@ def enforce(*, org_id: int, now: datetime) -> bool:
 def claim(*, org_id: int, now: datetime) -> Notice | None:
     """The notice that is due and that nobody else sends; None without one. A transaction.
 
-    Of several that are due only the last is sent: nobody needs three at once.
+    Of several that are due only the last is sent, and it names all that is owed: nobody needs three at
+    once, or one for each invoice.
     """
-    lock_organization(org_id)
-    row = _past_due(org_id)
-    if row is None or row.past_due_since is None:
+    org = lock_organization(org_id)
+    found = arrears_of(org_id=org_id, now=now)
+    if found is None or org.status == OrganizationStatus.CLOSED:
         return None
-    late = (now - row.past_due_since).days
+    late = (now - found.since).days
     day = max((day for day in (0, *settings.BILLING_DUNNING_DAYS) if day <= late), default=0)
-    notice, made = DunningNotice.objects.get_or_create(
-        org_id=org_id,
-        subscription=row,
-        past_due_since=row.past_due_since,
-        day=day,
-        defaults={"claimed_at": now},
+    told = Q(sent_at__gte=found.since + timedelta(days=day))
+    telling = Q(sent_at__isnull=True, claimed_at__gt=now - ABANDONED)
+    rows = DunningNotice.objects.filter(org_id=org_id)
+    # By when, not by what: the invoice that was overdue longest may be paid by now.
+    if rows.filter(told | telling).exists():
+        return None
+    notice, _ = rows.update_or_create(
+        org_id=org_id, past_due_since=found.since, day=day, defaults={"claimed_at": now}
     )
-    if not made:
-        if notice.sent_at is not None or notice.claimed_at + ABANDONED > now:
-            return None
-        notice.claimed_at = now
-        notice.save(update_fields=["claimed_at"])
     return Notice(
         id=notice.pk,
-        organization=row.org,
-        plan=row.plan.name,
+        organization=org,
+        arrears=found,
         day=day,
-        suspended_at=row.past_due_since + grace(),
+        suspended_at=found.ends(now),
         recipients=recipients(org_id),
     )
 
@@ -93,11 +83,6 @@ def claim(*, org_id: int, now: datetime) -> Notice | None:
 def note_sent(*, org_id: int, notice_id: int, now: datetime) -> None:
     """The notice was sent and will not be again. A transaction."""
     DunningNotice.objects.filter(org_id=org_id, pk=notice_id).update(sent_at=now)
-
-
-def _past_due(org_id: int) -> Subscription | None:
-    rows = Subscription.objects.select_related("org", "plan")
-    return rows.filter(org_id=org_id, status=SubscriptionStatus.PAST_DUE).first()
 
 
 def recipients(org_id: int) -> list[str]:

@@ -12,6 +12,7 @@ from django.db import connection
 
 from billing.models import Collection, Invoice, InvoiceLine, InvoiceStatus, Subscription
 from billing.models.invoice import TRANSITIONS
+from billing.services.arrears import release
 from billing.services.credits import return_credits, use_credits
 from billing.services.details import bill_to_of, branding_of
 from billing.services.lines import bill_of
@@ -229,11 +230,15 @@ def settle_invoice(
     actor: Actor,
     now: datetime,
     note: str = "",
+    settled_at: datetime | None = None,
 ) -> Invoice:
     """The invoice is paid, void or uncollectible, with who said so and why; the same again is nothing.
 
-    Must run in a transaction. Raises NotFound, and Conflict where its status does not lead there.
+    `settled_at`: when it was, where that is not now. Who was suspended for it, and owes nothing else,
+    works again at once. Must run in a transaction. Raises NotFound, and Conflict where its status does
+    not lead there.
     """
+    hold_organization(org_id)
     invoice = _locked(org_id, invoice_id)
     if invoice.status == status:
         return invoice
@@ -243,12 +248,19 @@ def settle_invoice(
             f"An invoice that is {before} does not become {status}.", code="invoice_status"
         )
     invoice.status = status
-    invoice.settled_at, invoice.settled_by, invoice.settlement_note = now, actor.label, note
+    invoice.settled_at = settled_at or now
+    invoice.settled_by, invoice.settlement_note = actor.label, note
     invoice.save(update_fields=["status", "settled_at", "settled_by", "settlement_note"])
     if status == InvoiceStatus.VOID:
         return_credits(invoice=invoice, now=now)
     _record(invoice, actor, f"invoice.{status}", now, old=before, note=note)
+    release(org_id=org_id, actor=actor, now=now)
     return invoice
+
+
+def hold_organization(org_id: int) -> None:
+    """Locks the organization of an invoice, which may be purged by now: it goes before the invoice."""
+    Organization.objects.select_for_update(no_key=True).filter(pk=org_id).first()
 
 
 def upcoming(*, org_id: int, now: datetime) -> tuple[UsagePeriod, FullBill | None]:

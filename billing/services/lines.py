@@ -79,7 +79,7 @@ def bill_of(*, period: UsagePeriod, now: datetime) -> Bill | None:
     currency = subscription.currency if subscription else DEFAULT_CURRENCY
     if subscription is None and not _priced(terms):
         return None
-    if subscription and subscription.trial_end and period.start < subscription.trial_end:
+    if subscription and _in_trial(period, subscription):
         return Bill(currency, [])
     by_hand = subscription is not None and subscription.collection == Collection.MANUAL
     lines = list(_base_lines(subscription, terms, over)) if subscription and by_hand else []
@@ -87,6 +87,11 @@ def bill_of(*, period: UsagePeriod, now: datetime) -> Bill | None:
     lines += [_overage(line, over) for line in spend.lines if line.amount_minor]
     by_card = subscription is not None and not by_hand
     return Bill(currency, lines, ROUNDED_FOR_CARDS.get(currency, 1) if by_card else 1)
+
+
+def _in_trial(period: UsagePeriod, subscription: Subscription) -> bool:
+    begun = subscription.trial_start is None or subscription.trial_start <= period.start
+    return begun and subscription.trial_end is not None and period.start < subscription.trial_end
 
 
 def _subscription_of(period: UsagePeriod) -> Subscription | None:

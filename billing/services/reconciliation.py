@@ -8,6 +8,8 @@ from prometheus_client import Counter
 
 from billing.models import (
     Collection,
+    Invoice,
+    InvoiceStatus,
     PaymentMethod,
     StripeCustomer,
     Subscription,
@@ -29,7 +31,7 @@ from spoke.core.errors import InvalidInput
 logger = structlog.get_logger(__name__)
 # A request that takes longer than this has died.
 ABANDONED = timedelta(minutes=10)
-# Invoices older than this are not looked at every night.
+# Settled invoices older than this are not looked at every night.
 INVOICES = timedelta(days=45)
 REPAIRED = Counter(
     "spoke_stripe_differences_total", "Differences from Stripe that were repaired.", ["kind"]
@@ -76,8 +78,8 @@ def compare(*, org_id: int, now: datetime) -> int:
             for state in reversed(gateway.subscriptions_of(customer))
         ),
         "invoice": sum(
-            stripe_invoices.refresh(invoice=state.id, customer=customer, now=now)
-            for state in reversed(gateway.invoices_of(customer, since=now - INVOICES))
+            stripe_invoices.refresh(invoice=name, customer=customer, now=now)
+            for name in _invoices(org_id, customer, now)
         ),
         "credit_note": sum(
             stripe_credit_notes.refresh(invoice=invoice, customer=customer, now=now)
@@ -90,6 +92,16 @@ def compare(*, org_id: int, now: datetime) -> int:
             REPAIRED.labels(kind).inc(count)
             logger.warning("stripe.difference", org_id=org_id, kind=kind, count=count)
     return sum(differences.values())
+
+
+def _invoices(org_id: int, customer: str, now: datetime) -> list[str]:
+    """Stripe's ids of the latest invoices, and of all that are open here, the oldest first."""
+    with tenancy.organization(org_id):
+        rows = Invoice.objects.for_org(org_id).filter(status=InvoiceStatus.OPEN)
+        open_ones = rows.filter(stripe_id__isnull=False).order_by("pk")
+        names = [name for name in open_ones.values_list("stripe_id", flat=True) if name]
+    latest = reversed(gateway.invoices_of(customer, since=now - INVOICES))
+    return list(dict.fromkeys([*names, *(state.id for state in latest)]))
 
 
 def _compare_tax(org_id: int, now: datetime) -> int:

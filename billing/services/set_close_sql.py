@@ -26,7 +26,9 @@ JOIN LATERAL (
     WHERE org_id = p.org_id AND start < p."end" ORDER BY start DESC LIMIT 1
 ) AS t ON TRUE
 LEFT JOIN LATERAL (
-    SELECT s.*, COALESCE(p.start < s.trial_end, FALSE) AS trialing FROM billing_subscription s
+    SELECT s.*, COALESCE(p.start < s.trial_end, FALSE) AND COALESCE(p.start >= s.trial_start, TRUE)
+               AS trialing
+    FROM billing_subscription s
     WHERE s.org_id = p.org_id AND s.started_at < p."end" AND s.status <> 'incomplete'
       AND (s.ended_at IS NULL OR s.ended_at > s.started_at)
     ORDER BY s.started_at DESC, s.id DESC LIMIT 1

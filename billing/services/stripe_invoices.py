@@ -1,6 +1,6 @@
 """Invoices and Stripe: ours are collected there, and those that Stripe writes are copied here."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +8,7 @@ import structlog
 from django.db import connection
 
 from billing.models import Invoice, InvoiceLine, InvoiceSource, InvoiceStatus, LineKind
+from billing.services.arrears import COLLECTION
 from billing.services.customers import STRIPE, customer_of, organization_of
 from billing.services.details import bill_to_of, branding_of
 from billing.services.invoicing import settle_invoice
@@ -18,26 +19,25 @@ from billing.stripe.translate import InvoiceState
 from orgs.models import Organization
 from orgs.services.organizations import lock_organization
 from spoke.core import tenancy
+from spoke.core.errors import Conflict
 from spoke.core.locks import held
 from spoke.core.money import exponent_of, quantized
 
 logger = structlog.get_logger(__name__)
+# How far apart our clock and Stripe's may be.
+SKEW = timedelta(hours=1)
 SETTLED = (InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE)
 
 # Ours that are open, of periods whose subscription Stripe collects; and all that Stripe has, its own
 # too, that were settled here since it was told.
-TO_PUSH = """
+TO_PUSH = f"""
 SELECT i.org_id, i.id FROM billing_invoice i
 WHERE i.number IS NOT NULL
-  AND (i.source = 'usage' AND i.status = 'open' AND i.pushed_at IS NULL
-       AND (SELECT s.collection FROM billing_subscription s WHERE s.org_id = i.org_id
-            AND s.status <> 'incomplete' AND s.started_at < i.period_end
-            AND (s.ended_at IS NULL OR s.ended_at > s.started_at)
-            ORDER BY s.started_at DESC, s.id DESC LIMIT 1) = 'stripe'
+  AND (i.source = 'usage' AND i.status = 'open' AND i.pushed_at IS NULL AND {COLLECTION} = 'stripe'
        OR i.stripe_id IS NOT NULL AND i.settled_by <> %(stripe)s
        AND i.settled_at > COALESCE(i.pushed_at, '-infinity'))
 ORDER BY i.id
-"""
+"""  # noqa: S608 - constants only
 
 
 def lock_name(invoice: str) -> str:
@@ -77,12 +77,13 @@ def push_invoice(*, org_id: int, invoice_id: int, now: datetime) -> str | None:
         if push_reductions(org_id=org_id, invoice_id=invoice_id, now=now):
             state = gateway.get_invoice(state.id)
         given_up = state.status == "uncollectible"
+        declined = False
         if state.status == "open" or (given_up and invoice.status in SETTLED[:2]):
-            state = _settled_there(invoice, state)
+            state, declined = _settled_there(invoice, state)
         with tenancy.organization(org_id):
             # Together: who dies before has not told Stripe yet, and does it again.
             Invoice.objects.filter(pk=invoice_id).update(pushed_at=now)
-            apply_invoice(org_id=org_id, state=state, now=now)
+            apply_invoice(org_id=org_id, state=state, now=now, declined=declined)
         return state.id
 
 
@@ -116,18 +117,22 @@ def _add_lines(customer: str, state: InvoiceState, lines: list[InvoiceLine], cur
         )
 
 
-def _settled_there(invoice: Invoice, state: InvoiceState) -> InvoiceState:
-    """Paid by card, or settled as staff settled it; what is declined stays open, and Stripe retries."""
+def _settled_there(invoice: Invoice, state: InvoiceState) -> tuple[InvoiceState, bool]:
+    """Paid by card, or settled as staff settled it; and whether nothing paid it.
+
+    What is declined stays open, and Stripe retries.
+    """
     if invoice.status == InvoiceStatus.PAID:
-        return gateway.pay_out_of_band(state.id)
+        return gateway.pay_out_of_band(state.id), False
     if invoice.status == InvoiceStatus.VOID:
-        return gateway.void_invoice(state.id)
+        return gateway.void_invoice(state.id), False
     if invoice.status == InvoiceStatus.UNCOLLECTIBLE:
-        return gateway.give_up_invoice(state.id)
+        return gateway.give_up_invoice(state.id), False
     try:
-        return gateway.pay_invoice(state.id)
-    except PaymentDeclined:
-        return gateway.get_invoice(state.id)
+        return gateway.pay_invoice(state.id), False
+    except (PaymentDeclined, Conflict):
+        # Declined, or there is nothing to pay by.
+        return gateway.get_invoice(state.id), True
 
 
 def refresh(*, invoice: str, customer: str, now: datetime) -> bool:
@@ -141,24 +146,65 @@ def refresh(*, invoice: str, customer: str, now: datetime) -> bool:
             return apply_invoice(org_id=org_id, state=state, now=now)
 
 
-def apply_invoice(*, org_id: int, state: InvoiceState, now: datetime) -> bool:
+def copy_credits(*, customer: str, subscription: str, now: datetime) -> None:
+    """What Stripe just gave back of a subscription is here at once, so that nobody does it again."""
+    for state in gateway.invoices_of(customer, since=now - SKEW):
+        if state.subscription == subscription and state.total < 0:
+            refresh(invoice=state.id, customer=customer, now=now)
+
+
+def apply_invoice(
+    *, org_id: int, state: InvoiceState, now: datetime, declined: bool = False
+) -> bool:
     """Ours is settled as Stripe's is, or Stripe's own is copied; says whether anything changed.
 
-    `state` was fetched under the invoice's lock. Must run in a transaction.
+    `state` was fetched under the invoice's lock; `declined`: a payment was tried just now that did not
+    come. Must run in a transaction.
     """
     org = lock_organization(org_id)
     rows = Invoice.objects.for_org(org_id).select_for_update()
     ours = state.metadata.get(gateway.INVOICE, "")
     if ours.isdigit():
         row = rows.filter(pk=int(ours), source=InvoiceSource.USAGE).first()
-        return row is not None and _settle(row, state, now)
+        return row is not None and _follow(row, state, now, declined)
     row = rows.filter(stripe_id=state.id).first()
     if row is None and not state.total:
         # The first invoice of a trial, say: there is nothing to show.
         return False
     if row is None or row.status == InvoiceStatus.DRAFT:
         return _copy(row, org, state, now)
-    return _settle(row, state, now)
+    return _follow(row, state, now, declined)
+
+
+def _follow(row: Invoice, state: InvoiceState, now: datetime, declined: bool) -> bool:
+    # This first: what settles it looks at all that is overdue.
+    changed = _collected(row, state, now, declined)
+    return _settle(row, state, now) or changed
+
+
+def _collected(row: Invoice, state: InvoiceState, now: datetime, declined: bool) -> bool:
+    """How far Stripe has come with collecting it; says whether anything changed."""
+    seen = _collection(row, state, now, declined)
+    changed = {name: value for name, value in seen.items() if getattr(row, name) != value}
+    for name, value in changed.items():
+        setattr(row, name, value)
+    if changed:
+        row.save(update_fields=[*changed])
+    # The address of the page is another one each time that it is asked for.
+    return bool(changed.keys() - {"payment_url"})
+
+
+def _collection(
+    row: Invoice | None, state: InvoiceState, now: datetime, declined: bool
+) -> dict[str, Any]:
+    before = (row.failed_at, row.tried_with) if row else (None, "")
+    failed = state.failed or (declined and state.status == "open")
+    return {
+        "failed_at": before[0] or (now if failed else None),
+        "tried_with": before[1] or state.tried_with,
+        "prepaid_minor": state.prepaid,
+        "payment_url": state.url if state.status == "open" else "",
+    }
 
 
 def _settle(row: Invoice, state: InvoiceState, now: datetime) -> bool:
@@ -174,7 +220,8 @@ def _settle(row: Invoice, state: InvoiceState, now: datetime) -> bool:
         invoice_id=row.pk,
         status=status,
         actor=STRIPE,
-        now=state.paid_at or now,
+        now=now,
+        settled_at=state.paid_at,
     )
     return True
 
@@ -194,6 +241,7 @@ def _copy(row: Invoice | None, org: Organization, state: InvoiceState, now: date
         "due_at": state.finalized_at,
         "settled_at": state.paid_at,
         "settled_by": STRIPE.label if state.paid_at else "",
+        **_collection(row, state, now, False),
     }
     fresh = row is None
     row = row or Invoice(

@@ -2,22 +2,20 @@
 
 from datetime import datetime
 
+import structlog
+
 from billing.models import Collection, StripePrice, Subscription, SubscriptionStatus
 from billing.services import subscriptions
+from billing.services.arrears import release
 from billing.stripe.gateway import SUBSCRIPTION
 from billing.stripe.translate import SubscriptionState
 from orgs.context import SYSTEM, Actor
-from orgs.models import Organization, OrganizationStatus
-from orgs.services.organizations import (
-    lock_organization,
-    reactivate_organization,
-)
+from orgs.services.organizations import lock_organization
 from quotas.models import Plan, PlanPrice
-from quotas.services.periods import current_period, restart_period
+from quotas.services.periods import current_period, move_period, restart_period
 from quotas.services.plans import assign_plan
 
-# Of an organization that is suspended because it does not pay.
-UNPAID = "Its payment is overdue."
+logger = structlog.get_logger(__name__)
 STATUSES = {
     "incomplete": SubscriptionStatus.INCOMPLETE,
     "incomplete_expired": SubscriptionStatus.CANCELED,
@@ -39,7 +37,7 @@ def apply_subscription(
     `state` was fetched while the caller held the object's lock, so that nothing newer is undone. The
     same again changes nothing. Must run in a transaction.
     """
-    org = lock_organization(org_id)
+    lock_organization(org_id)
     row = _row_of(org_id, state)
     price = _price_of(state)
     if row is None:
@@ -52,23 +50,25 @@ def apply_subscription(
     status = STATUSES[state.status]
     granted = before["status"] in GRANTING
     row.stripe_id, row.currency = state.id, state.currency
-    row.trial_end, row.anchor = state.trial_end, state.anchor
+    row.trial_start, row.trial_end, row.anchor = state.trial_start, state.trial_end, state.anchor
     row.cancel_at_period_end, row.canceled_at = state.cancel_at_period_end, state.canceled_at
     if status == SubscriptionStatus.CANCELED:
         return _ended(row, granted, actor, state, now)
     _set_status(row, status, now)
-    turned = state.period_start >= row.current_period_end
+    turned = state.period_start > row.current_period_start
     row.current_period_start, row.current_period_end = state.period_start, state.period_end
     if status in GRANTING:
         # What Stripe began is a moment later than who asked for it: the time between is no period.
         began = max(now, state.period_start)
         _grant(row, price, granted=granted, turned=turned, actor=actor, now=began)
+        if granted and (row.interval, row.anchor) != (before["interval"], before["anchor"]):
+            _move_usage(row, turned=turned, now=began)
     if _seen(row) == before:
         return row
     subscriptions.save(row, now)
     if before["status"] != status:
         subscriptions.record(row, actor, f"subscription.{status}", now)
-    _release(org, row, actor, now)
+    release(org_id=org_id, actor=actor, now=now)
     return row
 
 
@@ -91,8 +91,11 @@ def _adopted(
     org_id: int, state: SubscriptionState, price: PlanPrice | None, now: datetime
 ) -> Subscription | None:
     """A row for a subscription that began at Stripe: at Checkout, or by staff in its dashboard."""
-    over = STATUSES[state.status] == SubscriptionStatus.CANCELED
-    if over or price is None or subscriptions.live_subscription(org_id=org_id) is not None:
+    if STATUSES[state.status] == SubscriptionStatus.CANCELED:
+        return None
+    if price is None or subscriptions.live_subscription(org_id=org_id) is not None:
+        # It is paid for and gives nothing: only staff know which one is to end.
+        logger.error("stripe.second_subscription", subscription=state.id, org_id=org_id)
         return None
     return Subscription.objects.create(
         org_id=org_id,
@@ -104,6 +107,7 @@ def _adopted(
         stripe_id=state.id,
         anchor=state.anchor,
         started_at=now,
+        trial_start=state.trial_start,
         trial_end=state.trial_end,
         current_period_start=state.period_start,
         current_period_end=state.period_end,
@@ -114,8 +118,8 @@ def _adopted(
 def _seen(row: Subscription) -> dict[str, object]:
     names = (
         *("status", "plan_id", "pending_plan_id", "interval", "currency", "stripe_id", "anchor"),
-        *("trial_end", "current_period_start", "current_period_end", "cancel_at_period_end"),
-        *("canceled_at", "ended_at", "past_due_since"),
+        *("trial_start", "trial_end", "current_period_start", "current_period_end"),
+        *("cancel_at_period_end", "canceled_at", "ended_at", "past_due_since"),
     )
     return {name: getattr(row, name) for name in names}
 
@@ -154,9 +158,21 @@ def _grant(
     if plan.pk != row.plan_id and not waits:
         row.plan, row.pending_plan = plan, None
         assign_plan(org_id=row.org_id, plan=plan, actor=actor, now=now)
-    if price is not None and longer:
+    if price is not None:
         row.interval = price.interval
+
+
+def _move_usage(row: Subscription, *, turned: bool, now: datetime) -> None:
+    """Usage is counted by the same months as what Stripe bills, wherever they were moved to.
+
+    Where Stripe began a period, as with another interval, a trial that was ended or added, or another
+    billing anchor, another of usage begins; where it only moved the end of one, as with a longer trial,
+    so do we. What was counted stays in the period in which it was.
+    """
+    if turned:
         restart_period(org_id=row.org_id, anchor=row.anchor, now=now)
+    else:
+        move_period(org_id=row.org_id, anchor=row.anchor, now=now)
 
 
 def _ended(
@@ -164,7 +180,7 @@ def _ended(
 ) -> Subscription:
     if granted:
         done = subscriptions.end_subscription(row, actor, _end_of(row.org_id, state, now))
-        _release(lock_organization(row.org_id), done, actor, now)
+        release(org_id=row.org_id, actor=actor, now=now)
         return done
     row.status, row.ended_at = SubscriptionStatus.CANCELED, state.ended_at or now
     # It never began: no period was its own, and none is billed in its currency or to its card.
@@ -182,10 +198,3 @@ def _end_of(org_id: int, state: SubscriptionState, now: datetime) -> datetime:
     if state.ended_at is None:
         return now
     return min(now, max(state.ended_at, current_period(org_id=org_id, now=now).start))
-
-
-def _release(org: Organization, row: Subscription, actor: Actor, now: datetime) -> None:
-    """Who was suspended for not paying, and owes nothing any more, works again at once."""
-    suspended = org.status == OrganizationStatus.SUSPENDED and org.status_reason == UNPAID
-    if suspended and row.status != SubscriptionStatus.PAST_DUE:
-        reactivate_organization(org=org, actor=actor, now=now)

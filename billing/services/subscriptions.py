@@ -59,6 +59,7 @@ def start_subscription(
         currency=currency,
         anchor=anchor,
         started_at=now,
+        trial_start=now if trial_end else None,
         trial_end=trial_end,
         current_period_start=now,
         current_period_end=end,

@@ -22,7 +22,8 @@ from billing.stripe.translate import (
 
 # Which of our rows a Stripe object is for.
 ORG, SUBSCRIPTION, INVOICE = "spoke_org", "spoke_subscription", "spoke_invoice"
-_PAYMENTS = "latest_invoice.payments.data.payment.payment_intent"
+_PAYMENT = "payments.data.payment.payment_intent"
+_PAYMENTS = f"latest_invoice.{_PAYMENT}"
 
 
 def _key(key: str) -> dict[str, Any]:
@@ -202,9 +203,9 @@ def cancel_now(*, subscription: str, prorate: bool) -> SubscriptionState:
 
 
 def get_invoice(invoice: str) -> InvoiceState:
-    """With all of its lines, and its taxes by name."""
+    """With all of its lines, its taxes by name, and how its payment went."""
     with translated():
-        found = translate.invoice(api().invoices.retrieve(invoice))
+        found = translate.invoice(api().invoices.retrieve(invoice, {"expand": [_PAYMENT]}))
         lines = api().invoices.line_items.list(invoice, {"limit": 100})
         every = [translate.line(row) for row in lines.auto_paging_iter()]
         return replace(_with_named_taxes(found), lines=every)
@@ -305,9 +306,17 @@ def finalize_invoice(invoice: str) -> InvoiceState:
 
 
 def pay_invoice(invoice: str) -> InvoiceState:
-    """Paid, by the customer's default. Raises PaymentDeclined."""
+    """Paid, by the customer's default. Raises PaymentDeclined, and Conflict where nothing can pay."""
     with translated():
         return translate.invoice(api().invoices.pay(invoice, {"off_session": True}))
+
+
+def pay_invoice_by(state: InvoiceState, payment_method: str) -> InvoiceState:
+    """Paid by this payment method; one try, however often it is asked for. Raises as pay_invoice."""
+    key = f"spoke-pay-{state.id}-{payment_method}-{state.attempts}"
+    params = {"off_session": True, "payment_method": payment_method}
+    with translated():
+        return translate.invoice(api().invoices.pay(state.id, params, _key(key)))
 
 
 def void_invoice(invoice: str) -> InvoiceState:

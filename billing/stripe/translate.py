@@ -19,6 +19,7 @@ class SubscriptionState:
     started_at: datetime
     period_start: datetime
     period_end: datetime
+    trial_start: datetime | None
     trial_end: datetime | None
     cancel_at_period_end: bool
     canceled_at: datetime | None
@@ -85,6 +86,29 @@ class InvoiceState:
     metadata: dict[str, str]
     lines: list[LineState] = field(default_factory=list)
     taxes: list[TaxState] = field(default_factory=list)
+    # Why it was made, as "subscription_create".
+    reason: str = ""
+    amount_remaining: int = 0
+    # What credit notes took off before it was paid.
+    reduced: int = 0
+    attempts: int = 0
+    # Of its payment, where that was asked for: what did not pay it last, and whether a bank takes days.
+    tried_with: str = ""
+    processing: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether a payment was tried that did not come. A first one is not owed: nothing was given."""
+        tried = self.attempts > 0 and not self.processing
+        return self.status == "open" and tried and self.reason != "subscription_create"
+
+    @property
+    def prepaid(self) -> int:
+        """What is paid of it, or was owed before, without being collected."""
+        if self.status not in ("open", "paid", "uncollectible") or self.total <= 0:
+            return 0
+        left = self.amount_due if self.status == "paid" else self.amount_remaining
+        return self.total - self.reduced - left
 
 
 @dataclass(frozen=True)
@@ -176,6 +200,7 @@ def subscription(found: Any) -> SubscriptionState:
         started_at=_known(data["start_date"]),
         period_start=_known(item["current_period_start"]),
         period_end=_known(item["current_period_end"]),
+        trial_start=moment(data.get("trial_start")),
         trial_end=moment(data.get("trial_end")),
         cancel_at_period_end=bool(data["cancel_at_period_end"]),
         canceled_at=moment(data.get("canceled_at")),
@@ -193,9 +218,8 @@ def payment_step(found: Any) -> PaymentStep:
     invoice = _plain(found).get("latest_invoice")
     if not isinstance(invoice, dict) or invoice["status"] != "open":
         return PaymentStep("succeeded")
-    payments = (invoice.get("payments") or {}).get("data") or []
-    intent = payments[0]["payment"]["payment_intent"] if payments else None
-    if not isinstance(intent, dict):
+    intent = _intent(invoice)
+    if intent is None:
         return PaymentStep("requires_payment_method")
     error = intent.get("last_payment_error") or {}
     return PaymentStep(
@@ -206,11 +230,20 @@ def payment_step(found: Any) -> PaymentStep:
     )
 
 
+def _intent(invoice: dict[str, Any]) -> dict[str, Any] | None:
+    """The intent that pays an invoice, where its payments came expanded."""
+    payments = (invoice.get("payments") or {}).get("data") or []
+    intent = payments[0]["payment"]["payment_intent"] if payments else None
+    return intent if isinstance(intent, dict) else None
+
+
 def invoice(found: Any) -> InvoiceState:
     """With the lines that came with it, of which there are ten at most in an event."""
     data = _plain(found)
     details = (data.get("parent") or {}).get("subscription_details") or {}
     stamps = data.get("status_transitions") or {}
+    intent = _intent(data) or {}
+    refused = (intent.get("last_payment_error") or {}).get("payment_method")
     return InvoiceState(
         id=data["id"],
         customer=id_of(data["customer"]) or "",
@@ -232,6 +265,12 @@ def invoice(found: Any) -> InvoiceState:
         metadata=dict(data.get("metadata") or {}),
         lines=[line(row) for row in data["lines"]["data"]],
         taxes=[tax(row) for row in data.get("total_taxes") or []],
+        reason=data.get("billing_reason") or "",
+        amount_remaining=data["amount_remaining"],
+        reduced=data.get("pre_payment_credit_notes_amount") or 0,
+        attempts=data.get("attempt_count") or 0,
+        tried_with=id_of(refused) or "",
+        processing=intent.get("status") == "processing",
     )
 
 

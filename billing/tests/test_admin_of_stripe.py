@@ -12,7 +12,6 @@ from billing.models import (
     PaymentMethod,
     StripeCustomer,
     StripePrice,
-    Subscription,
     WebhookEvent,
 )
 from billing.tests.test_admin import act, staff  # noqa: F401 - a fixture
@@ -28,10 +27,7 @@ def rows(org_id, subscribe):
     StripePrice.objects.create(
         price=PlanPrice.objects.earliest("pk"), stripe_id="price_1", product_id="prod_1"
     )
-    subscription = Subscription.objects.get(org_id=org_id)
-    DunningNotice.objects.create(
-        org_id=org_id, subscription=subscription, past_due_since=now, day=0, claimed_at=now
-    )
+    DunningNotice.objects.create(org_id=org_id, past_due_since=now, day=0, claimed_at=now)
     WebhookEvent.objects.create(
         event_id="evt_1",
         kind="customer.updated",

@@ -102,6 +102,11 @@ def begin(org_id: int, plan, chance: random.Random, at: datetime) -> None:
         Subscription.objects.filter(pk=row.pk).update(
             collection=Collection.STRIPE, stripe_id=f"sub_{org_id}"
         )
+        if chance.random() < 0.3:
+            # A trial in the middle, as of Stripe's dashboard: what began before it is billed.
+            Subscription.objects.filter(pk=row.pk).update(
+                trial_start=at + DAY, trial_end=at + 60 * DAY
+            )
 
 
 def live(org_id: int, plans: list, chance: random.Random) -> None:

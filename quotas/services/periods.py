@@ -6,6 +6,7 @@ tile time: a period begins where the one before it ends, wherever an anchor woul
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 
 from quotas.models import QuotaSettings, UsagePeriod
 from quotas.services.limits import lock_settings
@@ -86,3 +87,23 @@ def restart_period(*, org_id: int, anchor: datetime | None, now: datetime) -> Us
     ending.end = now
     ending.save(update_fields=["end"])
     return UsagePeriod.objects.create(org_id=org_id, start=now, end=end)
+
+
+def move_period(*, org_id: int, anchor: datetime, now: datetime) -> UsagePeriod:
+    """The period under way goes on, and ends with the month of another anchor; those after it follow.
+
+    Must run in a transaction; takes the organization's lock. Periods still tile time: what has begun
+    keeps its start, and what was opened ahead is cut as well. Raises Organization.DoesNotExist.
+    """
+    settings = lock_settings(org_id=org_id, now=now)
+    current_period(org_id=org_id, now=now)
+    settings.period_anchor = anchor
+    settings.save(update_fields=["period_anchor"])
+    ahead = UsagePeriod.objects.for_org(org_id).filter(end__gt=now).order_by("start")
+    rows = list(ahead.select_for_update())
+    for row, following in zip_longest(rows, rows[1:]):
+        at = max(row.start, now)
+        end = period_containing(anchor=anchor, interval="month", at=at).end
+        row.end = min(end, following.start) if following else end
+        row.save(update_fields=["end"])
+    return rows[0]

@@ -1,6 +1,8 @@
 """Periods tile time, from whatever anchor, and begin anew with a subscription."""
 
+import random
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -69,6 +71,47 @@ def test_a_period_opened_ahead_is_not_overlapped(org_id):
     periods.current_period(org_id=org_id, now=DECEMBER)
     new = periods.restart_period(org_id=org_id, anchor=turn, now=turn)
     assert (new.start, new.end) == (turn, DECEMBER)
+
+
+def test_a_period_that_is_moved_goes_on_and_the_next_follow(org_id):
+    reserve(org_id=org_id, resource=Resource.COMPILE_JOBS, amount=3, now=NOW)
+    later = datetime(2026, 12, 9, tzinfo=UTC)
+    moved = periods.move_period(org_id=org_id, anchor=later, now=NOW)
+    assert (moved.start, moved.end) == (NOVEMBER, later)
+    assert reserve(org_id=org_id, resource=Resource.COMPILE_JOBS, amount=1, now=NOW + DAY) == 4
+    assert periods.current_period(org_id=org_id, now=later).end == datetime(2027, 1, 9, tzinfo=UTC)
+    sooner = NOW + DAY
+    moved = periods.move_period(org_id=org_id, anchor=sooner, now=NOW)
+    assert (moved.start, moved.end) == (NOVEMBER, sooner)
+    for _ in range(2):
+        # What was opened ahead of it stays, and what lies between is a period of its own.
+        between = periods.current_period(org_id=org_id, now=sooner)
+        assert (between.start, between.end) == (sooner, later)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_moved_and_begun_anew_periods_tile_time(org_id, seed):
+    chance = random.Random(seed)
+    at = NOW
+    for _ in range(40):
+        at += chance.randrange(1, 40 * 24) * timedelta(hours=1)
+        anchor = at + chance.randrange(-40, 40) * DAY
+        if chance.random() < 0.3:
+            periods.current_period(org_id=org_id, now=at + timedelta(minutes=5))
+        if chance.random() < 0.5:
+            found = periods.move_period(org_id=org_id, anchor=anchor, now=at)
+        else:
+            found = periods.restart_period(org_id=org_id, anchor=anchor, now=at)
+        assert found.start <= at < found.end
+    spans = bounds(org_id)
+    assert all(start < end for start, end in spans)
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+    # Whatever lies between is opened by whoever needs it, and then nothing does.
+    now = spans[0][0]
+    while now < at:
+        now = periods.current_period(org_id=org_id, now=now).end
+    spans = bounds(org_id)
+    assert [end for _, end in spans[:-1]] == [start for start, _ in spans[1:]]
 
 
 def test_the_period_before_a_restart_is_found_and_none_is_invented(org_id):

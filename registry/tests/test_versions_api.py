@@ -66,7 +66,7 @@ def test_a_version_is_pushed_and_read_back(owner, cast, module, stored):
     read = owner.get(f"{URL}/1.2.0-rc.1+b7")
     told = read.json() | {"compared_with": None, "breaking_changes": []}
     assert told == response.json()
-    assert read.headers["ETag"] == f'"version-{version.pk}"'
+    assert read.headers["ETag"].startswith(f'"version-{version.pk}.')
     assert (
         owner.get(
             f"{URL}/1.2.0-rc.1+b7", headers={"If-None-Match": read.headers["ETag"]}

@@ -202,13 +202,12 @@ def _plan(code: str) -> Plan:
 
 
 def _invoices(org: Organization, actor: Actor, now: datetime) -> None:
-    """Of every month that is over; the last is open, one is void, the others are paid."""
+    """Of every month that is over; one is void, the others are paid, so that nothing is overdue."""
     closed = UsagePeriod.objects.for_org(org.pk).filter(closed_at__isnull=False).order_by("start")
-    periods = list(closed)
-    for number, period in enumerate(periods):
+    for number, period in enumerate(closed):
         at = period.end + CLOSE_GRACE
         invoice = invoicing.generate_invoice(org_id=org.pk, period_start=period.start, now=at)
-        if period == periods[-1] or invoice.status != InvoiceStatus.OPEN:
+        if invoice.status != InvoiceStatus.OPEN:
             continue
         void = number == content.VOID_MONTH
         invoicing.settle_invoice(

@@ -90,6 +90,7 @@ _ORG = {
     "/orgs/<org:org>/invoices/<id:invoice_id>/credit-notes/<id:note_id>/pdf": {"GET": TEAM},
     "/orgs/<org:org>/credits": {"GET": TEAM, "POST": "staff"},
     "/orgs/<org:org>/billing/details": {"GET": TEAM, "PUT": PAYER, "PATCH": PAYER},
+    "/orgs/<org:org>/billing/balance": {"GET": TEAM},
     "/orgs/<org:org>/payment-methods": {"GET": TEAM, "POST": PAYER},
     "/orgs/<org:org>/payment-methods/setup-intent": {"POST": PAYER},
     "/orgs/<org:org>/payment-methods/<slug:payment_method>/default": {"PUT": PAYER},

@@ -21,7 +21,6 @@ from billing.models import (
     LineKind,
     PaymentMethod,
     StripeCustomer,
-    Subscription,
 )
 from billing.models.invoice import InvoiceQuerySet
 from billing.services.subscriptions import start_subscription
@@ -109,7 +108,6 @@ def fill_billing(org, mark: str, now) -> None:
     PaymentMethod.objects.create(org=org, stripe_id=f"pm_{mark}", kind="card", created_at=now)
     DunningNotice.objects.create(
         org=org,
-        subscription=Subscription.objects.get(org=org),
         past_due_since=now,
         day=0,
         claimed_at=now,

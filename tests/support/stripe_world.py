@@ -52,6 +52,7 @@ class World:
             tasks.push_due_details,
             tasks.push_due_invoices,
             tasks.push_due_notes,
+            tasks.retry_due_invoices,
             tasks.reconcile_subscriptions,
             tasks.chase_overdue,
             tasks.warn_of_expiry,

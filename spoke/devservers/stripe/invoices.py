@@ -231,13 +231,21 @@ def _tell_subscription(store: Store, invoice: Object) -> None:
     sub = store.get("subscription", invoice["_sub"])
     before = sub["status"]
     waits = before in ("incomplete", "past_due", "unpaid", "paused")
-    if waits and sub["latest_invoice"] == invoice["id"]:
+    if waits and _decides(store, sub) == invoice["id"]:
         with store.changing(sub, "customer.subscription.updated"):
             sub["status"] = "active"
         if before == "paused":
             store.emit("customer.subscription.resumed", sub)
         with store.changing(store.get("customer", sub["customer"]), "customer.updated"):
             store.get("customer", sub["customer"])["delinquent"] = False
+
+
+def _decides(store: Store, sub: Object) -> str | None:
+    """The invoice that a subscription's status depends on: the latest that is not void."""
+    for row in store.newest("invoice"):
+        if row["_sub"] == sub["id"] and row["status"] != "void":
+            return str(row["id"])
+    return None
 
 
 def method_for(store: Store, invoice: Object) -> Object | None:
@@ -327,7 +335,22 @@ def close(store: Store, invoice: Object, status: str, stamp: str, event: str) ->
     invoice.update(status=status, auto_advance=False, next_payment_attempt=None)
     invoice["status_transitions"][stamp] = store.now()
     store.emit(event, invoice)
+    if status == "uncollectible":
+        # Written off, it keeps no subscription past due, as at Stripe.
+        _tell_subscription(store, invoice)
+    else:
+        _tell_of_void(store, invoice)
     return invoice
+
+
+def _tell_of_void(store: Store, invoice: Object) -> None:
+    """What is void decides nothing: the one before it does, if it is settled."""
+    sub = store.of("subscription").get(invoice["_sub"] or "")
+    if sub is None or sub["status"] not in ("past_due", "unpaid"):
+        return
+    before = store.of("invoice").get(_decides(store, sub) or "")
+    if before is not None and before["status"] in ("paid", "uncollectible"):
+        _tell_subscription(store, before)
 
 
 def item_members(customer: str, amount: int, currency: str) -> Object:

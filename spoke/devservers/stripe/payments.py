@@ -7,7 +7,7 @@ from spoke.devservers.stripe.cards import NUMBERS
 from spoke.devservers.stripe.customers import alive, attach
 from spoke.devservers.stripe.errors import DECLINES, Refusal, declined
 from spoke.devservers.stripe.routes import lists, route
-from spoke.devservers.stripe.store import Object, Store
+from spoke.devservers.stripe.store import Object, Store, public
 
 Params = dict[str, Any]
 
@@ -109,7 +109,7 @@ def _decline(store: Store, intent: Object, method: Object, reason: str) -> str:
         latest_charge=charge["id"],
         next_action=None,
         payment_method=None,
-        last_payment_error={**refusal.error, "payment_method": None},
+        last_payment_error={**refusal.error, "payment_method": public(method)},
     )
     store.emit("charge.failed", charge)
     store.emit("payment_intent.payment_failed", intent)

@@ -171,8 +171,40 @@ def _apply(store: Store, sub: Object, params: Params) -> None:
         item = subscriptions.first_item(sub)
         subscriptions.set_period(sub, (item["current_period_start"], store.now()))
         subscriptions.renew(store, sub)
+    elif params.get("trial_end") not in (None, "", "now"):
+        _move_trial(store, sub, int(params["trial_end"]), params)
     if params.get("items"):
         _change_price(store, sub, params)
+    elif params.get("billing_cycle_anchor") == "now":
+        behavior = params.get("proration_behavior", "create_prorations")
+        item = subscriptions.first_item(sub)
+        _change_interval(store, sub, item, store.now(), behavior, strict=False)
+
+
+def _move_trial(store: Store, sub: Object, end: int, params: Params) -> None:
+    """A trial ends another time; without one, one begins, and what is left of the period is given back.
+
+    In either case the months are counted from its end.
+    """
+    now = store.now()
+    if end <= now:
+        raise invalid("Invalid timestamp: must be in the future.", "trial_end")
+    trialing = sub["status"] == "trialing"
+    start = subscriptions.period_of(sub)[0] if trialing else now
+    if not trialing and params.get("proration_behavior") != "none":
+        subscriptions.unused(store, sub, now)
+    sub.update(
+        status="trialing",
+        trial_start=sub["trial_start"] if trialing else now,
+        trial_end=end,
+        billing_cycle_anchor=end,
+        _warned=False,
+    )
+    subscriptions.set_period(sub, (start, end))
+    if not trialing:
+        items = sub["items"]["data"]
+        rows = [lines.of_item(store, sub, item, (start, end), True) for item in items]
+        subscriptions.bill_now(store, sub, rows, strict=False)
 
 
 def _change_price(store: Store, sub: Object, params: Params) -> None:

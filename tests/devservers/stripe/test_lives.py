@@ -155,6 +155,55 @@ def test_a_failed_renewal_is_retried_and_recovers(fake, client, customer, price,
     assert not client.customers.retrieve(buyer.id).delinquent
 
 
+@pytest.mark.parametrize("settle", ["mark_uncollectible", "void_invoice"])
+def test_an_invoice_that_is_settled_keeps_no_subscription_past_due(
+    fake, client, customer, price, subscribe, settle
+):
+    buyer = customer()
+    sub = subscribe(buyer, price(1_000))
+    fake.control.fail_card(buyer.id)
+    fake.control.advance(days=31, hours=1)
+    late = client.subscriptions.retrieve(sub.id)
+    assert late.status == "past_due"
+    getattr(client.invoices, settle)(late.latest_invoice)
+    assert client.subscriptions.retrieve(sub.id).status == "active"
+
+
+def period_of(client, sub):
+    found = client.subscriptions.retrieve(sub.id)
+    item = found["items"].data[0]
+    return found.status, item.current_period_start, item.current_period_end
+
+
+def test_a_trial_that_is_moved(fake, client, customer, price, subscribe):
+    sub = subscribe(customer(), price(1_000), trial_period_days=14)
+    fake.control.advance(days=5)
+    with pytest.raises(stripe.InvalidRequestError):
+        client.subscriptions.update(sub.id, {"trial_end": stamp(3, 1)})
+    moved = client.subscriptions.update(sub.id, {"trial_end": stamp(3, 26)})
+    assert (moved.trial_start, moved.billing_cycle_anchor) == (stamp(3, 5), stamp(3, 26))
+    assert period_of(client, sub) == ("trialing", stamp(3, 5), stamp(3, 26))
+    fake.control.advance_to(datetime(2026, 3, 26, 11, tzinfo=UTC))
+    assert period_of(client, sub) == ("active", stamp(3, 26), stamp(4, 26))
+    assert invoices_of(client, sub)[1:] == [("subscription_cycle", "paid", 1_000)]
+
+
+def test_a_trial_in_the_middle_gives_back_what_is_left(fake, client, customer, price, subscribe):
+    sub = subscribe(customer(), price(3_100))
+    fake.control.advance(days=15)
+    client.subscriptions.update(sub.id, {"trial_end": stamp(4, 1)})
+    assert period_of(client, sub) == ("trialing", stamp(3, 20), stamp(4, 1))
+    assert invoices_of(client, sub)[1:] == [("subscription_update", "paid", -1_600)]
+
+
+def test_another_billing_anchor(fake, client, customer, price, subscribe):
+    sub = subscribe(customer(), price(3_100))
+    fake.control.advance(days=15)
+    client.subscriptions.update(sub.id, {"billing_cycle_anchor": "now"})
+    assert period_of(client, sub) == ("active", stamp(3, 20), stamp(4, 20))
+    assert invoices_of(client, sub)[1:] == [("subscription_update", "paid", 1_500)]
+
+
 @pytest.mark.parametrize(("currency", "amount"), [("jpy", 5_000), ("kwd", 15_000)])
 def test_yen_and_dinar(client, customer, price, subscribe, currency, amount):
     sub = subscribe(customer(), price(amount, currency=currency))

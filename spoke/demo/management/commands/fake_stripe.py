@@ -34,6 +34,7 @@ WORK = (
     tasks.push_due_details,
     tasks.push_due_invoices,
     tasks.push_due_notes,
+    tasks.retry_due_invoices,
     tasks.chase_overdue,
     tasks.warn_of_expiry,
 )
