@@ -20,11 +20,11 @@ class AddressField(serializers.EmailField):
 
     def to_internal_value(self, data: Any) -> str:
         # Before the validators run: lower case can be longer than what was sent.
-        address = normalize_email(super().to_internal_value(data))
+        sent = super().to_internal_value(data)
         # Ignoring case, Django's pattern takes four letters for i, k and s that are not.
-        if not address.partition("@")[0].isascii():
+        if not sent.partition("@")[0].isascii():
             self.fail("invalid")
-        return address
+        return normalize_email(sent)
 
 
 class RoleField(serializers.ChoiceField):

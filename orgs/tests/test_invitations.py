@@ -82,6 +82,8 @@ def test_the_role_is_developer_unless_said_and_at_most_ones_own(cast, api):
         ({}, "email"),
         ({"email": "nobody"}, "email"),
         ({"email": "İ" * 60 + "@" + "a" * 200 + ".com"}, "email"),
+        ({"email": "\u0131@example.com"}, "email"),
+        ({"email": "\u212aate@example.com"}, "email"),  # the sign of the kelvin, in lower case a k
         ({"email": "a@example.com", "role": "staff"}, "role"),
         ({"email": "a@example.com", "role": ["owner"]}, "role"),
         ({"email": "a@example.com", "token": "x"}, "token"),

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -60,14 +61,13 @@ class SpokeViewSet(GenericViewSet[Any]):
 
     def _handler_for(self, request: Request) -> Callable[..., Response]:
         name = (request.method or "").lower()
-        if name not in self.http_method_names:
-            return self.http_method_not_allowed
-        handler: Callable[..., Response] = getattr(self, name, self.http_method_not_allowed)
+        handler: Callable[..., Response] | None = getattr(self, name, None)
+        if name not in self.http_method_names or handler is None:
+            raise MethodNotAllowed(request.method or "")
         return handler
 
     def _run(self, request: Request, handler: Callable[[], Response]) -> Response:
-        if self.action is not None:  # else it will be a 405
-            self.query = self._read_query(request)
+        self.query = self._read_query(request)
         if request.method in ("POST", "PUT", "PATCH"):
             self._read_body(request)
         key = idempotency.read_key(request) if request.method == "POST" else None
