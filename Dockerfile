@@ -15,6 +15,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     SPOKE_ENV=production \
     LOG_FORMAT=json \
     STORAGE_DIR=/data/files \
+    PROMETHEUS_MULTIPROC_DIR=/tmp/metrics \
     GRANIAN_INTERFACE=wsgi \
     GRANIAN_HOST=0.0.0.0 \
     GRANIAN_PORT=8000 \
@@ -23,7 +24,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     GRANIAN_WEBSOCKETS=false \
     GRANIAN_RESPAWN_FAILED_WORKERS=true
 RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin spoke \
-    && install -d -o spoke -g spoke /data /data/files
+    && install -d -o spoke -g spoke /data /data/files /tmp/metrics
 WORKDIR /app
 COPY --from=dependencies /opt/venv /opt/venv
 COPY . .

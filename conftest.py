@@ -71,15 +71,19 @@ class Cast:
     outsider: User
     staff: User
 
-    def client(self, who: str, *scopes: Scope) -> APIClient:
-        """An API client with a personal token of that person (scope admin unless said)."""
+    def token(self, who: str, *scopes: Scope) -> str:
+        """A personal token of that person (scope admin unless said)."""
         user: User = getattr(self, who)
         with tenancy.person(user.pk):
             _, raw = create_personal_token(
                 user=user, name="test", scopes=list(scopes) or [Scope.ADMIN], now=timezone.now()
             )
+        return raw
+
+    def client(self, who: str, *scopes: Scope) -> APIClient:
+        """An API client with a personal token of that person."""
         client = APIClient()
-        client.credentials(HTTP_AUTHORIZATION=f"Bearer {raw}")
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {self.token(who, *scopes)}")
         return client
 
 

@@ -1,6 +1,6 @@
 """The admin of subscriptions and invoices. Whatever changes goes through a service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,13 +16,14 @@ from djstripe import admin as _of_djstripe  # noqa: F401 - registers what is rep
 from djstripe import models as mirrored
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from billing import assignment_admin, credit_admin, models  # noqa: F401 - register what they have
+from billing import admin_texts, assignment_admin, credit_admin, models  # noqa: F401 - register what they have
 from billing.models import Collection, Invoice, InvoiceStatus, Subscription
 from billing.services import inbox, invoicing, subscriptions
 from billing.tasks import process_event, push_due_invoices
 from orgs.admin import actor_of
 from orgs.models import Organization
 from spoke.core.admin import ModelAdmin, ReadOnly, TabularInline, amount, change_each, link_to
+from spoke.core.admin_confirm import ConfirmedSave, Question, confirmed
 from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.errors import Conflict, DomainError
 
@@ -94,26 +95,39 @@ class InvoiceAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         return redirect(f"{reverse('admin:billing_creditnote_add')}?invoice={rows[0].pk}")
 
     @admin.action(description="Mark as paid", permissions=["act"])
-    def mark_paid(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
-        self._settle(request, queryset, InvoiceStatus.PAID)
+    @confirmed(
+        Question("Mark as paid?", "Yes, it was paid", "How it was paid", reason_required=False),
+        admin_texts.paid,
+    )
+    def mark_paid(self, request: HttpRequest, rows: list[Invoice], reason: str) -> None:
+        self._settle(request, rows, InvoiceStatus.PAID, reason)
 
     @admin.action(description="Void: it was wrong", permissions=["act"])
-    def void(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
-        self._settle(request, queryset, InvoiceStatus.VOID)
+    @confirmed(Question("Make void?", "Yes, void", "What was wrong"), admin_texts.void)
+    def void(self, request: HttpRequest, rows: list[Invoice], reason: str) -> None:
+        self._settle(request, rows, InvoiceStatus.VOID, reason)
 
     @admin.action(description="Give up: it will not be paid", permissions=["act"])
-    def give_up(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> None:
-        self._settle(request, queryset, InvoiceStatus.UNCOLLECTIBLE)
+    @confirmed(
+        Question("Give up?", "Yes, give up", "Why it will not be paid"), admin_texts.given_up
+    )
+    def give_up(self, request: HttpRequest, rows: list[Invoice], reason: str) -> None:
+        self._settle(request, rows, InvoiceStatus.UNCOLLECTIBLE, reason)
 
     def _settle(
-        self, request: HttpRequest, queryset: QuerySet[Invoice], status: InvoiceStatus
+        self, request: HttpRequest, rows: list[Invoice], status: InvoiceStatus, reason: str
     ) -> None:
         actor, now = actor_of(request), timezone.now()
         change_each(
             request,
-            queryset,
+            rows,
             lambda invoice: invoicing.settle_invoice(
-                org_id=invoice.org_id, invoice_id=invoice.pk, status=status, actor=actor, now=now
+                org_id=invoice.org_id,
+                invoice_id=invoice.pk,
+                status=status,
+                actor=actor,
+                now=now,
+                note=reason,
             ),
         )
         # Where Stripe collects them it is told.
@@ -162,7 +176,7 @@ class SubscriptionForm(ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(ModelAdmin):
+class SubscriptionAdmin(ConfirmedSave, ModelAdmin):
     """Subscriptions. Those that are collected by hand are added here, and ended by the list's actions.
 
     What Stripe collects is changed by its owner, or in Stripe's dashboard, from where it comes back.
@@ -179,6 +193,7 @@ class SubscriptionAdmin(ModelAdmin):
     ordering = ("-id",)
     actions = ("cancel_at_end", "cancel_now", "reactivate")
     form = SubscriptionForm
+    question = Question("Is this what you want?", "Yes, do it")
     TERMS: ClassVar[tuple[str, ...]] = ("org", "interval", "currency")
     STATE: ClassVar[tuple[str, ...]] = (
         *("status", "pending_plan", "started_at", "trial_start", "trial_end"),
@@ -221,8 +236,12 @@ class SubscriptionAdmin(ModelAdmin):
         obj.pk = done.pk
         obj.refresh_from_db()
 
+    def tells_of(self, obj: Any, *, change: bool) -> str:
+        # As the service left it.
+        return admin_texts.saved(Subscription.objects.get(pk=obj.pk), change=change)
+
     def _each(
-        self, request: HttpRequest, rows: QuerySet[Subscription], change: Callable[..., object]
+        self, request: HttpRequest, rows: Iterable[Subscription], change: Callable[..., object]
     ) -> None:
         """The services change an organization's live subscription: here that is to be the row."""
 
@@ -234,12 +253,20 @@ class SubscriptionAdmin(ModelAdmin):
         change_each(request, rows, change_live)
 
     @admin.action(description="Cancel at the end of what is paid for", permissions=["act"])
-    def cancel_at_end(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        self._each(request, queryset, partial(subscriptions.cancel_subscription, immediately=False))
+    @confirmed(
+        Question("Cancel at the end?", "Yes, cancel then", "Why", reason_required=False),
+        admin_texts.canceled_at_end,
+    )
+    def cancel_at_end(self, request: HttpRequest, rows: list[Subscription], reason: str) -> None:
+        self._cancel(request, rows, immediately=False, reason=reason)
 
     @admin.action(description="Cancel now", permissions=["act"])
-    def cancel_now(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        self._each(request, queryset, partial(subscriptions.cancel_subscription, immediately=True))
+    @confirmed(Question("Cancel now?", "Yes, cancel now", "Why"), admin_texts.canceled_now)
+    def cancel_now(self, request: HttpRequest, rows: list[Subscription], reason: str) -> None:
+        self._cancel(request, rows, immediately=True, reason=reason)
+
+    def _cancel(self, request: HttpRequest, rows: list[Subscription], **how: Any) -> None:
+        self._each(request, rows, partial(subscriptions.cancel_subscription, **how))
 
     @admin.action(description="Take a cancellation back", permissions=["act"])
     def reactivate(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:

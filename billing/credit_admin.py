@@ -1,5 +1,6 @@
 """The admin of tax, credits, credit notes and partners. Whatever changes goes through a service."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -10,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminIntegerFieldWidget
 
-from billing import models
+from billing import admin_texts, models
 from billing.models import NoteKind
 from billing.services import credit_notes
 from billing.services.credits import grant_credit
@@ -19,6 +20,7 @@ from billing.services.partners import checked_logo
 from billing.tasks import push_details, push_due_notes, sync_taxes
 from orgs.admin import actor_of
 from spoke.core.admin import ModelAdmin, ReadOnly, change_each
+from spoke.core.admin_confirm import ConfirmedSave, Question, confirmed
 from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.errors import DomainError
 
@@ -104,8 +106,10 @@ class CreditForm(ServiceForm):
 
 
 @admin.register(models.Credit)
-class CreditAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
+class CreditAdmin(ConfirmedSave, AddOnly, ServiceAdmin):  # type: ignore[misc]
     """What organizations have to their credit; amounts in minor units (cents)."""
+
+    question = Question("Give this credit?", "Yes, give it")
 
     form = CreditForm
     fields = ("org", "amount_minor", "currency", "reason", "priority", "expires_at")
@@ -119,6 +123,9 @@ class CreditAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         more = ("remaining_minor", "granted_by", "created_at", "note") if obj else ()
         return [self.readable(name) if obj else name for name in (*self.fields, *more)]
+
+    def tells_of(self, obj: Any, *, change: bool) -> str:
+        return admin_texts.granted(obj)
 
 
 @admin.register(models.CreditApplication)
@@ -156,8 +163,10 @@ class NoteForm(ServiceForm):
 
 
 @admin.register(models.CreditNote)
-class CreditNoteAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
+class CreditNoteAdmin(ConfirmedSave, AddOnly, ServiceAdmin):  # type: ignore[misc]
     """Credit notes. A refund by hand waits as *issued* until it is marked as paid out."""
+
+    question = Question("Issue this credit note?", "Yes, issue it")
 
     form = NoteForm
     list_display = (
@@ -179,9 +188,13 @@ class CreditNoteAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
         names = (field.name for field in obj._meta.fields)
         return [self.readable(name) for name in names if name not in ("id", "org")]
 
+    def tells_of(self, obj: Any, *, change: bool) -> str:
+        return admin_texts.issued(obj)
+
     @admin.action(description="Mark as paid out", permissions=["act"])
-    def mark_paid_out(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self._each(request, queryset, credit_notes.settle_note)
+    @confirmed(Question("Mark as paid out?", "Yes, it was paid out"), admin_texts.paid_out)
+    def mark_paid_out(self, request: HttpRequest, rows: list[models.CreditNote]) -> None:
+        self._each(request, rows, credit_notes.settle_note)
 
     @admin.action(description="Tell Stripe again", permissions=["act"])
     def push_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -190,14 +203,15 @@ class CreditNoteAdmin(AddOnly, ServiceAdmin):  # type: ignore[misc]
 
     @admin.action(description="Void: Stripe refused it, or it was not paid out",
                   permissions=["act"])  # fmt: skip
-    def void(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        self._each(request, queryset, credit_notes.void_note)
+    @confirmed(Question("Make void?", "Yes, void", "Why"), admin_texts.note_void)
+    def void(self, request: HttpRequest, rows: list[models.CreditNote], reason: str) -> None:
+        self._each(request, rows, partial(credit_notes.void_note, why=reason))
 
-    def _each(self, request: HttpRequest, queryset: QuerySet[Any], service: Any) -> None:
+    def _each(self, request: HttpRequest, rows: list[models.CreditNote], service: Any) -> None:
         actor, now = actor_of(request), timezone.now()
         change_each(
             request,
-            queryset,
+            rows,
             lambda note: service(org_id=note.org_id, note_id=note.pk, actor=actor, now=now),
         )
 

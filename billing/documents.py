@@ -7,21 +7,18 @@ The template keeps to the elements that the PDF library lays out: headings, para
 import base64
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.template.loader import render_to_string
-from fpdf import FPDF, TextStyle
+from fpdf import TextStyle
 
+from billing.letters import lettering
 from billing.models import Branding, CreditNote, Invoice, InvoiceLine, NoteKind
+from billing.pdf import FONT, blank_pdf, finished
 from spoke.core.money import format_minor
 
-# Of its own, so that a name in any alphabet of Europe prints, whatever the machine has installed.
-FONTS = Path(__file__).parent / "fonts"
-FONT = "DejaVu"
 TITLES = {
     "draft": "Draft invoice",
     "open": "Invoice",
@@ -63,24 +60,22 @@ def note_pdf(note: CreditNote) -> bytes:
 
 
 def _pdf(context: dict[str, Any], made_at: datetime) -> bytes:
-    pdf = FPDF(format="A4")
-    pdf.set_creation_date(made_at)
+    text = render_to_string("billing/invoice_document.html", context)
+    pdf = blank_pdf(text=text, country=context["country"], made_at=made_at)
     pdf.set_title(f"{context['title']} {context['number']}".strip())
     pdf.set_author(context["parties"][0][0])
-    pdf.add_font(FONT, "", FONTS / "DejaVuSans.ttf")
-    pdf.add_font(FONT, "B", FONTS / "DejaVuSans-Bold.ttf")
     pdf.set_font(FONT, size=9)
     pdf.set_margin(18)
     pdf.add_page()
     pdf.write_html(
-        render_to_string("billing/invoice_document.html", context),
+        text,
         table_line_separators=True,
         tag_styles={
             "h1": TextStyle(FONT, "B", 18, color=context["colour"] or 0, t_margin=0, b_margin=0.5),
             "p": TextStyle(t_margin=1, b_margin=4),
         },
     )
-    return bytes(pdf.output())
+    return finished(pdf)
 
 
 def _invoice(invoice: Invoice) -> dict[str, Any]:
@@ -148,6 +143,7 @@ def _frame(invoice: Invoice) -> dict[str, Any]:
     branding = invoice.branding
     return {
         "parties": list(zip_longest(_seller(branding), _buyer(invoice.bill_to))),
+        "country": invoice.bill_to.get("country", ""),
         "currency": invoice.currency.upper(),
         "colour": branding.colour if branding else "",
         "logo": base64.b64encode(branding.logo).decode() if branding and branding.logo else "",
@@ -172,21 +168,10 @@ def _buyer(to: dict[str, str]) -> list[str]:
         f"Tax id {to['tax_id']}" if to.get("tax_id") else "",
         to.get("email", ""),
     ]
-    if not _printable().issuperset(ord(char) for line in told if line for char in line):
-        # Of a script that the PDF has no letters for: its readers know by this whom it is for.
+    if lettering("".join(line for line in told if line)).missing:
+        # Of a script that no font has letters for: its readers know by this whom it is for.
         told.insert(0, to.get("name"))
     return [line for line in told if line]
-
-
-@cache
-def _printable() -> frozenset[int]:
-    """The characters that the font of PDFs has."""
-    pdf = FPDF()
-    pdf.add_font(FONT, "", FONTS / "DejaVuSans.ttf")
-    font: Any = pdf.fonts[FONT.lower()]
-    letters = frozenset(font.cmap)
-    font.close()
-    return letters
 
 
 def _description(line: InvoiceLine) -> str:

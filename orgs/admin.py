@@ -22,12 +22,52 @@ from orgs.services import organizations
 from orgs.services.people import touch_organizations_of
 from orgs.services.tokens import revoke_personal_token, revoke_service_token
 from spoke.core.admin import ModelAdmin, ReadOnly, TabularInline, change_each
+from spoke.core.admin_confirm import Question, confirmed
 
 
 def actor_of(request: HttpRequest) -> Actor:
     """The member of staff at work, as the audit log keeps them."""
     user: Any = request.user
     return Actor("staff", user.pk, user.email, user)
+
+
+def suspends(org: Organization) -> str:
+    """What suspending an organization does."""
+    return (
+        f"{_named(org)}, {org.memberships.count()} members: from the next request on they read and do "
+        "not write. That can be lifted."
+    )
+
+
+def closes(org: Organization) -> str:
+    """What closing an organization does, and until when it can be undone."""
+    tokens = models.ApiToken.objects.filter(org=org, revoked_at__isnull=True).count()
+    until = timezone.now() + organizations.PURGE_DELAY
+    return (
+        f"{_named(org)}, {org.memberships.count()} members, {org.plan_tier} plan: nothing works in it "
+        f"any more, its subscription ends, its pending invitations and {tokens} service tokens are "
+        f"revoked for good. Until {until:%Y-%m-%d} it can be reopened; then everything in it is deleted."
+    )
+
+
+def revokes(token: models.ApiToken) -> str:
+    """What revoking a token does, and whose it is."""
+    used = (
+        f"last used {token.last_used_at:%Y-%m-%d %H:%M} UTC" if token.last_used_at else "never used"
+    )
+    return f"{token} of {token.user or token.org}, {used}: it stops working at once, for good."
+
+
+def verifies(address: Any) -> str:
+    """What it means that an address is verified."""
+    return (
+        f"{address.email} of {address.user}: with it they sign in, reset their password and accept "
+        "invitations that were sent to it."
+    )
+
+
+def _named(org: Organization) -> str:
+    return f"{org.display_name} ({org.name}) of {org.owner.email}"
 
 
 @admin.register(User)
@@ -94,9 +134,10 @@ class EmailAddressAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     actions = ("verify",)
 
     @admin.action(description="Mark as verified", permissions=["act"])
-    def verify(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    @confirmed(Question("Mark as verified?", "Yes, I know them"), verifies)
+    def verify(self, request: HttpRequest, rows: list[Any]) -> None:
         """For somebody whom no code reaches, and whom staff know."""
-        for address in queryset.filter(verified=False):
+        for address in (row for row in rows if not row.verified):
             if address.set_verified():
                 self.log_change(request, address, "Marked as verified.")
                 messages.success(request, f"{address.email}: done.")
@@ -145,13 +186,14 @@ class OrganizationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     actions = ("suspend", "reactivate", "close", "reopen")
 
     @admin.action(description="Suspend: reading works, writing does not", permissions=["act"])
-    def suspend(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
+    @confirmed(Question("Suspend?", "Yes, suspend", "Why: its members are told"), suspends)
+    def suspend(self, request: HttpRequest, rows: list[Organization], reason: str) -> None:
         actor, now = actor_of(request), timezone.now()
         change_each(
             request,
-            queryset,
+            rows,
             lambda org: organizations.suspend_organization(
-                org=org, actor=actor, reason=f"Suspended by {actor.label}.", now=now
+                org=org, actor=actor, reason=reason, now=now
             ),
         )
 
@@ -165,12 +207,15 @@ class OrganizationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
         )
 
     @admin.action(description="Close: purged after 30 days", permissions=["act"])
-    def close(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
+    @confirmed(Question("Close?", "Yes, close", "Why"), closes)
+    def close(self, request: HttpRequest, rows: list[Organization], reason: str) -> None:
         actor, now = actor_of(request), timezone.now()
         change_each(
             request,
-            queryset,
-            lambda org: organizations.close_organization(org=org, actor=actor, now=now),
+            rows,
+            lambda org: organizations.close_organization(
+                org=org, actor=actor, reason=reason, now=now
+            ),
         )
 
     @admin.action(description="Reopen what is closed", permissions=["act"])
@@ -222,9 +267,10 @@ class ApiTokenAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     actions = ("revoke",)
 
     @admin.action(description="Revoke at once", permissions=["act"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[models.ApiToken]) -> None:
+    @confirmed(Question("Revoke?", "Yes, revoke"), revokes)
+    def revoke(self, request: HttpRequest, rows: list[models.ApiToken]) -> None:
         now = timezone.now()
-        for token in queryset.select_related("user"):
+        for token in rows:
             if token.org_id is not None:
                 revoke_service_token(
                     org_id=token.org_id, actor=actor_of(request), token_id=token.pk, now=now

@@ -1,31 +1,35 @@
 """What a new set of descriptors breaks for those who use the old one. Pure.
 
-Compared by full name, whatever file an element stands in. A change is breaking when messages that were
-written before cannot be read any more, or mean something else, in binary or in JSON, or when code that
-was generated before does not fit any more. Removing a field or an enum value breaks nothing when both
-its number and its name are reserved from then on. docs/registry.md lists the rules.
+Elements are compared by full name, files by path. A change is breaking when messages that were written
+before cannot be read any more, or mean something else, in binary or in JSON; when code that was
+generated before does not fit any more; or when a file that imports these does not compile any more.
+Removing a field or an enum value breaks nothing when both its number and its name are reserved from
+then on. docs/registry.md lists the rules, and what is not looked at.
 """
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
+    FeatureSet,
     FieldDescriptorProto,
-    FileDescriptorProto,
-    FileDescriptorSet,
+    FieldOptions,
     MethodDescriptorProto,
+    MethodOptions,
     ServiceDescriptorProto,
 )
+
+from registry.breaking_files import file_changes, moved
+from registry.descriptors import Element, Index, index_of
+from registry.features import has_presence, is_delimited, is_exported, is_required, within
 
 _TYPE_NAMES = {
     number: name.removeprefix("TYPE_").lower() for name, number in FieldDescriptorProto.Type.items()
 }
 _REPEATED = FieldDescriptorProto.LABEL_REPEATED
-_REQUIRED = FieldDescriptorProto.LABEL_REQUIRED
 
 
 @dataclass(frozen=True, order=True)
@@ -38,32 +42,14 @@ class BreakingChange:
     message: str
 
 
-@dataclass(frozen=True)
-class _Element:
-    """A message, enum or service by its full name, and the file that it stands in."""
-
-    path: str
-    name: str
-    package: str
-    proto: Any
-
-
-@dataclass(frozen=True)
-class _Index:
-    messages: dict[str, _Element]
-    enums: dict[str, _Element]
-    services: dict[str, _Element]
-    packages: dict[str, str]  # each with a file that states it
-
-
 def breaking_changes(old: bytes, new: bytes) -> list[BreakingChange]:
     """What the second descriptor set breaks of the first, in the order of files and names.
 
     Both are serialized FileDescriptorSets without their imports. Raises
     google.protobuf.message.DecodeError where one is none.
     """
-    before, after = _index(_parsed(old)), _index(_parsed(new))
-    gone = {package for package in before.packages if package not in after.packages}
+    before, after = index_of(old), index_of(new)
+    gone = before.packages.keys() - after.packages.keys()
     found = [
         BreakingChange(
             before.packages[package],
@@ -73,57 +59,28 @@ def breaking_changes(old: bytes, new: bytes) -> list[BreakingChange]:
         )
         for package in gone
     ]
-    for kind, compare in _KINDS.items():
-        old_ones: dict[str, _Element] = getattr(before, f"{kind}s")
-        new_ones: dict[str, _Element] = getattr(after, f"{kind}s")
-        for name, element in old_ones.items():
-            if element.package in gone or (kind == "message" and element.proto.options.map_entry):
-                continue
-            if name in new_ones:
-                found += compare(element, element.proto, new_ones[name].proto, before, after)
-            elif name.rpartition(".")[0] not in before.messages or (
-                name.rpartition(".")[0] in after.messages
-            ):
-                # What went with the message around it is not named again.
-                text = f'{kind.capitalize()} "{name}" is gone.'
-                found.append(BreakingChange(element.path, name, f"{kind}_removed", text))
+    found += [BreakingChange(*change) for change in file_changes(before, after, gone)]
+    for kind in _KINDS:
+        found += _of_kind(kind, before, after, gone)
     return sorted(found)
 
 
-def _parsed(serialized: bytes) -> Iterable[FileDescriptorProto]:
-    return FileDescriptorSet.FromString(serialized).file
-
-
-def _index(files: Iterable[FileDescriptorProto]) -> _Index:
-    index = _Index({}, {}, {}, {})
-    for file in files:
-        if file.message_type or file.enum_type or file.service or file.extension:
-            index.packages.setdefault(file.package, file.name)
-        prefix = f"{file.package}." if file.package else ""
-        for message in file.message_type:
-            _index_message(index, file, prefix, message)
-        for enum in file.enum_type:
-            index.enums[prefix + enum.name] = _Element(
-                file.name, prefix + enum.name, file.package, enum
-            )
-        for service in file.service:
-            index.services[prefix + service.name] = _Element(
-                file.name, prefix + service.name, file.package, service
-            )
-    return index
-
-
-def _index_message(
-    index: _Index, file: FileDescriptorProto, prefix: str, top: DescriptorProto
-) -> None:
-    waiting = [(prefix + top.name, top)]
-    while waiting:
-        name, message = waiting.pop()
-        index.messages[name] = _Element(file.name, name, file.package, message)
-        waiting += [(f"{name}.{inner.name}", inner) for inner in message.nested_type]
-        for enum in message.enum_type:
-            full = f"{name}.{enum.name}"
-            index.enums[full] = _Element(file.name, full, file.package, enum)
+def _of_kind(kind: str, before: Index, after: Index, gone: set[str]) -> Iterator[BreakingChange]:
+    old_ones: dict[str, Element] = getattr(before, f"{kind}s")
+    new_ones: dict[str, Element] = getattr(after, f"{kind}s")
+    for name, element in old_ones.items():
+        if element.package in gone or (kind == "message" and element.proto.options.map_entry):
+            continue
+        around = name.rpartition(".")[0]
+        if name in new_ones:
+            yield from _KINDS[kind](element, new_ones[name], before, after)
+            if not before.is_nested(name):
+                for change in moved(kind, element, new_ones[name], after):
+                    yield BreakingChange(*change)
+        elif not before.is_nested(name) or around in after.messages:
+            # What went with the message around it is not named again.
+            text = f'{kind.capitalize()} "{name}" is gone.'
+            yield BreakingChange(element.path, name, f"{kind}_removed", text)
 
 
 class _Ranges:
@@ -161,47 +118,67 @@ class _Fields:
 
 
 def _compare_messages(
-    element: _Element, old: DescriptorProto, new: DescriptorProto, before: _Index, after: _Index
+    element: Element, other: Element, before: Index, after: Index
 ) -> Iterator[BreakingChange]:
-    if old == new:
+    yield from _scope(element, other, before)
+    old, new = element.proto, other.proto
+    if old == new and element.features == other.features:
         return
     fields = _Fields(new)
     for field in old.field:
-        for rule, text in _fate(field, old, fields, before, after):
+        side = _Side(field, old, element.features, before)
+        for rule, text in _fate(side, fields, other, after):
             label = f'Field "{field.name}" ({field.number})'
             name = f"{element.name}.{field.name}"
             yield BreakingChange(element.path, name, rule, f"{label} {text}.")
     known = {field.number for field in old.field}
     for field in new.field:
-        if field.label == _REQUIRED and field.number not in known:
+        side = _Side(field, new, other.features, after)
+        if field.number not in known and side.cardinality == "required":
             text = f'Field "{field.name}" ({field.number}) is new and required.'
             name = f"{element.name}.{field.name}"
             yield BreakingChange(element.path, name, "required_field_added", text)
     yield from _message_ranges(element, old, fields)
+    if old.options.message_set_wire_format != new.options.message_set_wire_format:
+        text = "It is written as a message set in one of the two versions alone."
+        yield BreakingChange(element.path, element.name, "message_set_changed", text)
+
+
+def _scope(element: Element, other: Element, before: Index) -> Iterator[BreakingChange]:
+    """What messages and enums alike may lose: that other files can name them, that JSON is checked."""
+    nested = before.is_nested(element.name)
+    if is_exported(element.proto, element.features, nested=nested) and not is_exported(
+        other.proto, other.features, nested=nested
+    ):
+        text = "Other files cannot name it any more: it is local now."
+        yield BreakingChange(element.path, element.name, "visibility_narrowed", text)
+    json = (element.features.json_format, other.features.json_format)
+    if json == (FeatureSet.ALLOW, FeatureSet.LEGACY_BEST_EFFORT):
+        text = "JSON was sure to work, and is written at best effort now."
+        yield BreakingChange(element.path, element.name, "json_format_changed", text)
 
 
 def _fate(
-    field: FieldDescriptorProto,
-    old: DescriptorProto,
-    new: _Fields,
-    before: _Index,
-    after: _Index,
+    old: "_Side", fields: _Fields, message: Element, after: Index
 ) -> Iterator[tuple[str, str]]:
     """What became of a field: each rule that it breaks, with the rest of a sentence."""
-    named, numbered = new.named.get(field.name), new.numbered.get(field.number)
+    field = old.field
+    named, numbered = fields.named.get(field.name), fields.numbered.get(field.number)
     if named is not None and named.number != field.number:
         yield "field_renumbered", f"has number {named.number} now"
     elif numbered is None:
-        if not new.keeps_free(field.number, field.name):
+        if not fields.keeps_free(field.number, field.name):
             yield "field_removed", "is gone, and its number and name are not both reserved"
+        elif old.cardinality == "required":
+            yield "required_field_removed", "was required, and is gone"
     else:
         if named is None:
             yield "field_renamed", f'is called "{numbered.name}" now'
-        yield from _field_changes(_Side(field, old, before), _Side(numbered, new.message, after))
+        yield from _field_changes(old, _Side(numbered, fields.message, message.features, after))
 
 
 def _message_ranges(
-    element: _Element, old: DescriptorProto, fields: _Fields
+    element: Element, old: DescriptorProto, fields: _Fields
 ) -> Iterator[BreakingChange]:
     new = fields.message
     yield from _unreserved(element, old, new, fields.reserved, last=0)
@@ -213,7 +190,7 @@ def _message_ranges(
 
 
 def _unreserved(
-    element: _Element,
+    element: Element,
     old: DescriptorProto | EnumDescriptorProto,
     new: DescriptorProto | EnumDescriptorProto,
     kept: _Ranges,
@@ -232,11 +209,16 @@ def _unreserved(
 
 @dataclass(frozen=True)
 class _Side:
-    """A field in its message and among all elements of its version."""
+    """A field in its message (None: an extension), its features, and all elements of its version."""
 
     field: FieldDescriptorProto
-    message: DescriptorProto
-    index: _Index
+    message: DescriptorProto | None
+    around: FeatureSet
+    index: Index
+
+    @property
+    def features(self) -> FeatureSet:
+        return within(self.around, self.field.options)
 
     @property
     def type(self) -> str:
@@ -247,24 +229,26 @@ class _Side:
         name = field.type_name.removeprefix(".")
         entry = self.index.messages.get(name)
         if entry is not None and entry.proto.options.map_entry:
-            key, value = (_Side(part, entry.proto, self.index) for part in entry.proto.field)
-            return f"map<{key.type}, {value.type}>"
-        return f"group {name}" if field.type == FieldDescriptorProto.TYPE_GROUP else name
+            sides = (_Side(p, entry.proto, self.around, self.index) for p in entry.proto.field)
+            return f"map<{', '.join(side.type for side in sides)}>"
+        return f"group {name}" if is_delimited(field, self.features) else name
 
     @property
     def cardinality(self) -> str:
         """How many values it has; optional and plain are the same on the wire."""
         if self.type.startswith("map<"):
             return "map"
-        names = {_REPEATED: "repeated", _REQUIRED: "required"}
-        return names.get(self.field.label, "singular")
+        if self.field.label == _REPEATED:
+            return "repeated"
+        return "required" if is_required(self.field, self.features) else "singular"
 
     @property
     def oneof(self) -> str | None:
         """The oneof that it stands in; the one that stands for proto3's `optional` is none."""
-        if not self.field.HasField("oneof_index") or self.field.proto3_optional:
+        field = self.field
+        if self.message is None or not field.HasField("oneof_index") or field.proto3_optional:
             return None
-        return self.message.oneof_decl[self.field.oneof_index].name
+        return self.message.oneof_decl[field.oneof_index].name
 
 
 def _field_changes(old: _Side, new: _Side) -> Iterator[tuple[str, str]]:
@@ -283,15 +267,49 @@ def _field_changes(old: _Side, new: _Side) -> Iterator[tuple[str, str]]:
             f"in oneof {name}" if name else "in no oneof" for name in (old.oneof, new.oneof)
         )
         yield "field_oneof_changed", f"was {was} and is {now} now"
+    if (old.type, old.cardinality) == (new.type, new.cardinality):
+        yield from _same_type_changes(old, new)
+
+
+def _same_type_changes(old: _Side, new: _Side) -> Iterator[tuple[str, str]]:
+    """What may change of a field that keeps type and cardinality."""
+    if old.field.default_value != new.field.default_value:
+        was, now = (side.field.default_value or "the type's" for side in (old, new))
+        yield "field_default_changed", f"had the default {was} and has {now} now"
+    if old.oneof == new.oneof and (
+        has_presence(old.field, old.features) and not has_presence(new.field, new.features)
+    ):
+        yield "field_presence_removed", "was told from one that is not set, and is not now"
+    if old.type == "string" and old.features.utf8_validation != new.features.utf8_validation:
+        checked = "is" if new.features.utf8_validation == FeatureSet.VERIFY else "is not"
+        yield "field_utf8_validation_changed", f"{checked} checked to be UTF-8 now"
+    if old.field.options.jstype != new.field.options.jstype:
+        was, now = (FieldOptions.JSType.Name(side.field.options.jstype) for side in (old, new))
+        yield "field_jstype_changed", f"was {was} in JavaScript and is {now} now"
+
+
+def _compare_extensions(
+    element: Element, other: Element, before: Index, after: Index
+) -> Iterator[BreakingChange]:
+    old = _Side(element.proto, None, element.features, before)
+    new = _Side(other.proto, None, other.features, after)
+    changes = list(_field_changes(old, new))
+    if old.field.number != new.field.number:
+        changes.append(("field_renumbered", f"has number {new.field.number} now"))
+    if old.field.extendee != new.field.extendee:
+        was, now = (side.field.extendee.removeprefix(".") for side in (old, new))
+        changes.append(("extension_extendee_changed", f"extended {was} and extends {now} now"))
+    for rule, text in changes:
+        label = f'Extension "{old.field.name}" ({old.field.number})'
+        yield BreakingChange(element.path, element.name, rule, f"{label} {text}.")
 
 
 def _compare_enums(
-    element: _Element,
-    old: EnumDescriptorProto,
-    new: EnumDescriptorProto,
-    before: _Index,
-    after: _Index,
+    element: Element, other: Element, before: Index, after: Index
 ) -> Iterator[BreakingChange]:
+    yield from _scope(element, other, before)
+    old, new = element.proto, other.proto
+    yield from _enum_as_a_whole(element, other)
     if old == new:
         return
     # Of enums the end of a range is part of it.
@@ -320,13 +338,23 @@ def _compare_enums(
     yield from _unreserved(element, old, new, kept, last=1)
 
 
+def _enum_as_a_whole(element: Element, other: Element) -> Iterator[BreakingChange]:
+    kinds = {FeatureSet.OPEN: "open", FeatureSet.CLOSED: "closed"}
+    was, now = (kinds.get(one.features.enum_type, "") for one in (element, other))
+    if was != now:
+        text = f"Enum was {was} and is {now} now: unknown values are kept otherwise."
+        yield BreakingChange(element.path, element.name, "enum_type_changed", text)
+    first, other_first = element.proto.value[0], other.proto.value[0]
+    if first.number != other_first.number:
+        text = f'The default was "{first.name}" and is "{other_first.name}" now.'
+        yield BreakingChange(element.path, element.name, "enum_default_changed", text)
+
+
 def _compare_services(
-    element: _Element,
-    old: ServiceDescriptorProto,
-    new: ServiceDescriptorProto,
-    before: _Index,
-    after: _Index,
+    element: Element, other: Element, before: Index, after: Index
 ) -> Iterator[BreakingChange]:
+    old: ServiceDescriptorProto = element.proto
+    new: ServiceDescriptorProto = other.proto
     methods: Mapping[str, MethodDescriptorProto] = {method.name: method for method in new.method}
     for method in old.method:
         full = f"{element.name}.{method.name}"
@@ -339,6 +367,7 @@ def _compare_services(
             ("method_request_changed", method.input_type, same.input_type),
             ("method_response_changed", method.output_type, same.output_type),
             ("method_streaming_changed", _streaming(method), _streaming(same)),
+            ("method_idempotency_changed", _idempotency(method), _idempotency(same)),
         ):
             if was != now:
                 change = f"was {was.removeprefix('.')} and is {now.removeprefix('.')} now"
@@ -352,8 +381,13 @@ def _streaming(method: MethodDescriptorProto) -> str:
     return f"{client} to {server}"
 
 
+def _idempotency(method: MethodDescriptorProto) -> str:
+    return MethodOptions.IdempotencyLevel.Name(method.options.idempotency_level)
+
+
 _KINDS: dict[str, Callable[..., Iterator[BreakingChange]]] = {
     "message": _compare_messages,
     "enum": _compare_enums,
     "service": _compare_services,
+    "extension": _compare_extensions,
 }

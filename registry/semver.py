@@ -72,11 +72,13 @@ def parse(text: str) -> SemanticVersion:
     return version
 
 
-def announces_breaking(*, before: str, after: str) -> bool:
-    """Whether the number alone says that `after` may break what `before` promised.
+def may_break(*, before: str, after: str) -> bool:
+    """Whether the numbers alone say that `after` may break what `before` was (docs/adr/0022).
 
-    By semver.org: the major number rises; before 1.0.0, where anything may change, the minor one.
+    A pre-release promises nothing; else the major number has to rise, or before 1.0.0 the minor one.
     """
+    if parse(before).is_prerelease:
+        return True
     old, new = (tuple(int(number) for number in parse(text).core) for text in (before, after))
     return new[0] > old[0] or (new[0] == old[0] == 0 and new[1] > old[1])
 

@@ -95,6 +95,7 @@ VARIABLES: dict[str, tuple[Any, Any, str]] = {
         "",
         "Bearer token for /metrics. Unset: private addresses only.",
     ),
+    "WORKER_METRICS_PORT": (int, 0, "Port on which a worker serves its metrics, to all. 0: none."),
     "MAX_BODY_BYTES": (int, 1_048_576, "Largest JSON body, in bytes; larger ones get a 413."),
     "MAX_PUSH_BYTES": (int, 33_554_432, "Largest body that pushes a version, in bytes."),
     "MAX_EVENTS_BYTES": (int, 16_777_216, "Largest body that sends usage events, in bytes."),

@@ -199,6 +199,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_AUTOREFRESH = False
 METRICS_TOKEN: str = env("METRICS_TOKEN")
+WORKER_METRICS_PORT: int = env("WORKER_METRICS_PORT")
 MAX_BODY_BYTES = env("MAX_BODY_BYTES")
 MAX_PUSH_BYTES = env("MAX_PUSH_BYTES")
 MAX_EVENTS_BYTES = env("MAX_EVENTS_BYTES")
@@ -334,6 +335,9 @@ CELERY_TASK_ROUTES = {
     "billing.tasks.*": {"queue": "billing"},
     "registry.tasks.run_compile_job": {"queue": "compile"},
 }
+QUEUES = sorted(
+    {CELERY_TASK_DEFAULT_QUEUE, *(route["queue"] for route in CELERY_TASK_ROUTES.values())}
+)
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -19,7 +19,7 @@ from orgs.roles import Permission
 from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.errors import NotFound
 from spoke.core.schema import ProblemSerializer, problem_example
-from spoke.core.serializers import StrictSerializer
+from spoke.core.serializers import PageQuerySerializer, StrictSerializer
 
 TAGS = ["Billing"]
 _GRANT: dict[str, Any] = {
@@ -145,6 +145,7 @@ class CreditViewSet(OrgScopedViewSet):
 
     queryset = Credit.objects.none()
     permissions = {"list": Permission.BILLING_READ, "give": Permission.BILLING_MANAGE}
+    queries = {"list": PageQuerySerializer}
     list_ordering = ("-created_at", "-id")
 
     @extend_schema(
@@ -190,6 +191,7 @@ class CreditNoteViewSet(OrgScopedViewSet):
         "pdf": Permission.BILLING_READ,
         "issue": Permission.BILLING_MANAGE,
     }
+    queries = {"list": PageQuerySerializer}
     list_ordering = ("-created_at", "-id")
 
     @extend_schema(

@@ -19,7 +19,7 @@ from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
 from spoke.core.errors import NotFound
 from spoke.core.schema import ProblemSerializer, problem_example
-from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import PageQuerySerializer, StrictSerializer
 
 TAGS = ["Billing"]
 _LINE: dict[str, Any] = {
@@ -202,7 +202,7 @@ class UpcomingSerializer(serializers.Serializer[Any]):
     lines = LineSerializer(many=True)
 
 
-class InvoiceQuerySerializer(StrictQuerySerializer):
+class InvoiceQuerySerializer(PageQuerySerializer):
     status = serializers.ChoiceField(choices=InvoiceStatus.choices, required=False)
 
 
@@ -224,21 +224,19 @@ class InvoiceViewSet(OrgScopedViewSet):
         "upcoming": Permission.BILLING_READ,
         "generate": Permission.BILLING_MANAGE,
     }
+    queries = {"list": InvoiceQuerySerializer}
     list_ordering = ("-period_start", "-id")
 
     @extend_schema(
         tags=TAGS,
         summary="List invoices",
         description="Newest first.",
-        parameters=[InvoiceQuerySerializer],
         responses=InvoiceSerializer(many=True),
         examples=[INVOICE],
     )
     def list(self, request: Request, org: str) -> Response:
-        query = self.valid(InvoiceQuerySerializer, request.query_params)
-        return self.paged(
-            Invoice.objects.for_org(self.org.pk).shown().filter(**query), InvoiceSerializer
-        )
+        invoices = Invoice.objects.for_org(self.org.pk).shown()
+        return self.paged(invoices.filter(**self.query), InvoiceSerializer)
 
     @extend_schema(
         operation_id="orgs_invoice_retrieve",

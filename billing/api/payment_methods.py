@@ -17,6 +17,7 @@ from billing.stripe import client
 from billing.tasks import retry_invoices_of
 from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.schema import ProblemSerializer
+from spoke.core.serializers import PageQuerySerializer
 
 METHOD = OpenApiExample(
     "A card",
@@ -68,6 +69,7 @@ class PaymentMethodViewSet(BillingViewSet):
     """Payment methods, kept at Stripe."""
 
     without_body = frozenset({"set_default", "set_up"})
+    queries = {"list": PageQuerySerializer}
     list_ordering = ("-created_at", "-id")
 
     @extend_schema(

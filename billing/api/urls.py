@@ -5,6 +5,7 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, path
 
 from billing.api.balance import BalanceViewSet
+from billing.api.budget import SubscribedBudgetView
 from billing.api.credits import CreditNoteViewSet, CreditViewSet
 from billing.api.details import DetailsViewSet
 from billing.api.invoices import InvoiceViewSet
@@ -49,6 +50,7 @@ _DETAILS: dict[str, Actions] = {
     "billing/details": {"get": "retrieve", "put": "replace", "patch": "change"}
 }
 _BALANCE: dict[str, Actions] = {"billing/balance": {"get": "retrieve"}}
+_BUDGET: dict[str, Actions] = {"budget": {"get": "retrieve", "put": "update"}}
 urlpatterns: list[URLPattern | URLResolver] = [
     *(
         path(f"orgs/<org:org>/{address}", view.as_view(actions))
@@ -60,6 +62,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
             (CreditNoteViewSet, _NOTES),
             (DetailsViewSet, _DETAILS),
             (BalanceViewSet, _BALANCE),
+            (SubscribedBudgetView, _BUDGET),
         )
         for address, actions in routes.items()
     ),

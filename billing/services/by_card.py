@@ -23,7 +23,7 @@ from billing.services.lines import ROUNDED_FOR_CARDS
 from billing.services.stripe_details import push_details, stripe_rates
 from billing.services.stripe_invoices import copy_credits
 from billing.services.stripe_subscriptions import apply_subscription
-from billing.services.unused_time import may_be_given_back
+from billing.services.unused import collect_current, is_paid_for
 from billing.stripe import adjustments, gateway
 from billing.stripe.catalogue import stripe_price_of
 from billing.stripe.client import PaymentDeclined
@@ -193,11 +193,12 @@ def change_plan(
     ServiceUnavailable.
     """
     with held(lock_name(org_id), wait=PATIENCE):
+        state = _heard(org_id, now)
         row, dearer = _intend(org_id, plan, interval, now)
-        state = gateway.get_subscription(row.stripe_id or "")
         price = stripe_price_of(price_row(plan, interval or row.interval, row.currency))
         waiting = state.price
         if dearer:
+            collect_current(state.id, now)
             state = _restored(row, state)
         if state.price != price:
             try:
@@ -213,6 +214,21 @@ def change_plan(
                 _take_back(row, state, waiting, now)
                 raise
         return _apply(org_id, state, actor, now)
+
+
+def _heard(org_id: int, now: datetime) -> SubscriptionState:
+    """What Stripe has, which is ours too from now on: a month may have turned that nobody told us of."""
+    with tenancy.organization(org_id):
+        row = locked(org_id)
+    state = gateway.get_subscription(row.stripe_id or "")
+    _apply(org_id, state, SYSTEM, now)
+    return state
+
+
+def catch_up(*, org_id: int, now: datetime) -> SubscriptionState:
+    """The subscription is as Stripe's, which is returned. Raises NotFound and Conflict as `locked`."""
+    with held(lock_name(org_id), wait=PATIENCE):
+        return _heard(org_id, now)
 
 
 def check_change(*, org_id: int, plan: Plan, interval: str | None) -> None:
@@ -281,17 +297,21 @@ def cancel(*, org_id: int, immediately: bool, actor: Actor, now: datetime) -> Su
     One whose first payment is not made ends at once. Raises NotFound and ServiceUnavailable.
     """
     with held(lock_name(org_id), wait=PATIENCE):
+        state = _heard(org_id, now)
+        if state.ended_at is not None:
+            return _apply(org_id, state, actor, now)
         with tenancy.organization(org_id):
             row = locked(org_id)
-        incomplete = row.status == SubscriptionStatus.INCOMPLETE
         name = row.stripe_id or ""
-        if immediately or incomplete:
-            prorate = not incomplete and may_be_given_back(
-                org_id=org_id, subscription=name, now=now
-            )
-            state = gateway.cancel_now(subscription=name, prorate=prorate)
+        if row.status == SubscriptionStatus.INCOMPLETE:
+            state = gateway.cancel_now(subscription=name, prorate=False)
+        elif immediately:
+            # Stripe would give back what is left of a period whether that was paid for or not.
+            prorate = is_paid_for(row, state, now)
             if prorate:
-                copy_credits(customer=state.customer, subscription=name, now=now)
+                _restored(row, state)
+            state = gateway.cancel_now(subscription=name, prorate=prorate)
+            copy_credits(customer=state.customer, subscription=name, now=now)
         else:
             state = gateway.set_cancel_at_period_end(subscription=name, cancel=True)
         return _apply(org_id, state, actor, now)

@@ -13,8 +13,8 @@ from django.db.models import F, Sum
 from billing.models import CreditNote, Invoice, InvoiceStatus, NoteKind, NoteSource, NoteStatus
 from billing.services.credits import grant_credit
 from billing.services.customers import STRIPE
+from billing.services.given_back import given_back
 from billing.services.invoicing import hold_organization, next_number, settle_invoice
-from billing.services.unused_time import given_back
 from billing.tax import tax_share
 from orgs.context import Actor
 from orgs.services.audit import record_event
@@ -221,7 +221,9 @@ def settle_note(*, org_id: int, note_id: int, actor: Actor, now: datetime) -> Cr
     return note
 
 
-def void_note(*, org_id: int, note_id: int, actor: Actor, now: datetime) -> CreditNote:
+def void_note(
+    *, org_id: int, note_id: int, actor: Actor, now: datetime, why: str = ""
+) -> CreditNote:
     """The note is void: its amount can be credited again; the same again is nothing. Audited.
 
     Must run in a transaction. Raises NotFound, and Conflict for one of ours that was done: only Stripe
@@ -239,7 +241,7 @@ def void_note(*, org_id: int, note_id: int, actor: Actor, now: datetime) -> Cred
     Invoice.objects.filter(pk=note.invoice_id).update(
         credited_minor=F("credited_minor") - note.amount_minor
     )
-    _record(note, actor, "credit_note.voided", now)
+    _record(note, actor, "credit_note.voided", now, why=why)
     return note
 
 
@@ -256,7 +258,7 @@ def _settled(note: CreditNote, actor: Actor, now: datetime) -> None:
     note.save(update_fields=["status", "settled_at", "settled_by"])
 
 
-def _record(note: CreditNote, actor: Actor, action: str, now: datetime) -> None:
+def _record(note: CreditNote, actor: Actor, action: str, now: datetime, *, why: str = "") -> None:
     record_event(
         org_id=note.org_id,
         actor=actor,
@@ -269,5 +271,6 @@ def _record(note: CreditNote, actor: Actor, action: str, now: datetime) -> None:
             "kind": note.kind,
             "amount_cents": note.amount_minor,
             "currency": note.currency,
+            **({"reason": why} if why else {}),
         },
     )

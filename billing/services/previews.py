@@ -11,6 +11,7 @@ from billing.proration import prorate_change
 from billing.services import by_card, subscriptions
 from billing.services.taxes import tax_for
 from billing.services.totals import tax_title
+from billing.services.unused import check_collectable
 from billing.stripe import gateway
 from billing.stripe.catalogue import stripe_price_of
 from billing.stripe.translate import InvoiceState, SubscriptionState
@@ -45,10 +46,12 @@ class Preview:
 
 def of_change(*, org_id: int, plan: Plan, interval: str | None, now: datetime) -> Preview:
     """What a change would be billed. Raises what the change would before it asks Stripe."""
+    state = by_card.catch_up(org_id=org_id, now=now)
     with tenancy.organization(org_id):
         row = by_card.locked(org_id)
         dearer = by_card.is_dearer(row, plan, interval)
-    state = gateway.get_subscription(row.stripe_id or "")
+    if dearer:
+        check_collectable(state.id, now)
     price = stripe_price_of(by_card.price_row(plan, interval or row.interval, row.currency))
     prorate = dearer and state.status != "trialing"
     found = gateway.preview_change(subscription=state, price=price, prorate=prorate, at=now)
@@ -89,7 +92,8 @@ def _at_price_in_force(
             old_minor=subscriptions.price_of(plan, row.interval, row.currency),
             new_minor=0,
             period=period,
-            at=now.replace(microsecond=0),
+            # Stripe's clock may differ from ours.
+            at=min(max(now.replace(microsecond=0), period.start), period.end),
             currency=row.currency,
         ).credit
         for plan in (row.pending_plan, row.plan)

@@ -146,11 +146,13 @@ def _grant(
     if price is not None and plan.pk == row.plan_id:
         # Stripe will bill the plan in force: what was to take its place was never asked for there.
         row.pending_plan = None
-    waits = row.pending_plan_id == plan.pk and not turned
+    # With another interval it was asked for anew, and holds at once.
+    longer = price is not None and price.interval != row.interval
+    waits = row.pending_plan_id == plan.pk and not turned and not longer
     if plan.pk != row.plan_id and not waits:
         row.plan, row.pending_plan = plan, None
         assign_plan(org_id=row.org_id, plan=plan, actor=actor, now=now)
-    if price is not None:
+    if price is not None and longer:
         row.interval = price.interval
 
 

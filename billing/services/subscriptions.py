@@ -111,19 +111,19 @@ def change_plan(*, org_id: int, plan: Plan, actor: Actor, now: datetime) -> Subs
 
 
 def cancel_subscription(
-    *, org_id: int, immediately: bool, actor: Actor, now: datetime
+    *, org_id: int, immediately: bool, actor: Actor, now: datetime, reason: str = ""
 ) -> Subscription:
-    """It ends now, or with what is paid for; then the organization has the default plan.
+    """It ends now, or with what is paid for; then the organization has the default plan. Audited.
 
     Must run in a transaction. Raises NotFound without a live subscription.
     """
     subscription = _locked(org_id)
     subscription.canceled_at = subscription.canceled_at or now
     if immediately:
-        return end_subscription(subscription, actor, now)
+        return end_subscription(subscription, actor, now, reason=reason)
     subscription.cancel_at_period_end = True
     save(subscription, now)
-    record(subscription, actor, "subscription.cancel_requested", now)
+    record(subscription, actor, "subscription.cancel_requested", now, reason=reason)
     return subscription
 
 
@@ -184,7 +184,9 @@ def turn_subscription(*, org_id: int, now: datetime) -> bool:
     return True
 
 
-def end_subscription(subscription: Subscription, actor: Actor, at: datetime) -> Subscription:
+def end_subscription(
+    subscription: Subscription, actor: Actor, at: datetime, *, reason: str = ""
+) -> Subscription:
     """A subscription that the caller holds locked ends; its organization has the default plan."""
     subscription.status, subscription.ended_at = SubscriptionStatus.CANCELED, at
     subscription.canceled_at = subscription.canceled_at or at
@@ -193,7 +195,7 @@ def end_subscription(subscription: Subscription, actor: Actor, at: datetime) -> 
     restart_period(org_id=subscription.org_id, anchor=None, now=at)
     default = Plan.objects.current().get(code=DEFAULT_PLAN)
     assign_plan(org_id=subscription.org_id, plan=default, actor=actor, now=at)
-    record(subscription, actor, "subscription.ended", at)
+    record(subscription, actor, "subscription.ended", at, reason=reason)
     return subscription
 
 
@@ -229,8 +231,10 @@ def save(subscription: Subscription, now: datetime) -> None:
     subscription.refresh_from_db(fields=["revision"])
 
 
-def record(subscription: Subscription, actor: Actor, action: str, now: datetime) -> None:
-    """Tells the audit log what became of a subscription."""
+def record(
+    subscription: Subscription, actor: Actor, action: str, now: datetime, *, reason: str = ""
+) -> None:
+    """Tells the audit log what became of a subscription, and why where that was said."""
     pending = subscription.pending_plan
     record_event(
         org_id=subscription.org_id,
@@ -244,5 +248,6 @@ def record(subscription: Subscription, actor: Actor, action: str, now: datetime)
             "currency": subscription.currency,
             "pending_plan": str(pending) if pending else None,
             "current_period_end": subscription.current_period_end.isoformat(),
+            **({"reason": reason} if reason else {}),
         },
     )

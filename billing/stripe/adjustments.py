@@ -8,7 +8,7 @@ from typing import Any
 from billing.models import TaxRate
 from billing.stripe import translate
 from billing.stripe.client import api, translated
-from billing.stripe.translate import NoteState, RefundState
+from billing.stripe.translate import InvoiceState, NoteState, RefundState
 
 # Which of our rows a Stripe object is for.
 NOTE, RATE = "spoke_credit_note", "spoke_tax_rate"
@@ -81,11 +81,11 @@ def corrected_invoices(customer: str, *, since: datetime) -> set[str]:
     return found | {name for charge in refunded if (name := invoice_of_charge(charge))}
 
 
-def owes_nothing(subscription: str) -> bool:
-    """Whether all that was billed for a subscription is paid, or void."""
+def bills_of(subscription: str) -> list[InvoiceState]:
+    """All that was billed for a subscription, newest first, each with ten lines at most."""
     with translated():
         found = api().invoices.list({"subscription": subscription, "limit": 100})
-        return all(row.status in ("paid", "void") for row in found.auto_paging_iter())
+        return [translate.invoice(row) for row in found.auto_paging_iter()]
 
 
 def create_credit_note(

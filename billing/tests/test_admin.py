@@ -14,6 +14,8 @@ from orgs.models import AuditEvent, Organization
 from orgs.services.organizations import close_organization
 from quotas.models import PlanAssignment
 
+# The answer to what the admin asks before it acts.
+YES = {"confirmed": "yes", "reason": "asked for"}
 SUBSCRIPTIONS, INVOICES = "/admin/billing/subscription/", "/admin/billing/invoice/"
 
 
@@ -36,14 +38,14 @@ def add(staff, org_id, code="pro", **more):
             "currency": "usd",
             "trial_days": 0,
         }
+        | YES
         | more,
     )
 
 
 def act(client, url, action, *rows):
-    return client.post(
-        url, {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True
-    )
+    chosen = {"action": action, "_selected_action": [row.pk for row in rows]}
+    return client.post(url, chosen | YES, follow=True)
 
 
 def test_a_subscription_is_added_changed_and_ended(staff, org_id):
@@ -57,7 +59,7 @@ def test_a_subscription_is_added_changed_and_ended(staff, org_id):
     assert b"There is a subscription already" in again.content
     change = f"{SUBSCRIPTIONS}{row.pk}/change/"
     assert staff.get(change).status_code == 200
-    assert staff.post(change, {"plan": plan("enterprise").pk}).status_code == 302
+    assert staff.post(change, {"plan": plan("enterprise").pk} | YES).status_code == 302
     refused = staff.post(change, {"plan": plan("custom").pk})
     assert b"has no price by month in usd" in refused.content
     with door():

@@ -265,7 +265,7 @@ def test_staff_credit_an_invoice_in_the_admin(staff, org_id, subscribe):  # noqa
         "expires_at_0": "",
         "expires_at_1": "",
     }
-    done = staff.post("/admin/billing/credit/add/", granted, follow=True)
+    done = staff.post("/admin/billing/credit/add/", granted | {"confirmed": "yes"}, follow=True)
     assert "Outage: 10.00 of 10.00 USD" in done.text
     none = staff.post("/admin/billing/credit/add/", granted | {"amount_minor": 0})
     assert "greater than or equal to 1" in none.text
@@ -283,9 +283,10 @@ def test_staff_credit_an_invoice_in_the_admin(staff, org_id, subscribe):  # noqa
     sent = {"invoice": row.pk, "kind": "reduction", "amount_minor": "900", "reason": "Twice"}
     too_much = staff.post(add, sent | {"amount_minor": "3901"})
     assert b"which is left of the invoice" in too_much.content
-    assert staff.post(add, sent).status_code == 302
+    assert staff.post(add, sent | {"confirmed": "yes"}).status_code == 302
     act(staff, "/admin/billing/invoice/", "mark_paid", row)
-    assert staff.post(add, sent | {"kind": "refund", "amount_minor": ""}).status_code == 302
+    rest = {"kind": "refund", "amount_minor": "", "confirmed": "yes"}
+    assert staff.post(add, sent | rest).status_code == 302
     with door():
         notes = list(CreditNote.objects.order_by("pk"))
         assert Credit.objects.get().remaining_minor == 0

@@ -4,6 +4,7 @@ import re
 import zlib
 from decimal import Decimal
 
+import pypdfium2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,12 +51,31 @@ def test_what_an_organization_calls_itself_is_text(invoice, org_id):
     ("legal_name", "shown"),
     [
         ("Söhne, Łódź, Αθήνα", ["Söhne, Łódź, Αθήνα", "owner@example.com"]),
-        ("株式会社", ["acme", "株式会社", "owner@example.com"]),
+        ("株式会社", ["株式会社", "owner@example.com"]),
+        ("\U00012000 Ur", ["acme", "\U00012000 Ur", "owner@example.com"]),
     ],
 )
 def test_whom_the_pdf_has_no_letters_for_is_named_by_what_it_has(invoice, legal_name, shown):
     """Or the document would be made out to nobody."""
     assert _buyer({**invoice.bill_to, "legal_name": legal_name}) == shown
+
+
+def test_a_buyer_in_japan_reads_their_own_address(invoice, org_id):
+    address = {
+        **{
+            "legal_name": "株式会社髙島屋",
+            "line1": "丸の内一丁目9番1号",
+            "line2": "グラントウキョウ",
+        },
+        **{"postal_code": "100-0005", "city": "千代田区", "state": "東京都", "country": "JP"},
+    }
+    invoice.bill_to.update(address)
+    with tenancy.organization(org_id):
+        pdf = invoice_pdf(invoice)
+    with pypdfium2.PdfDocument(pdf) as document:
+        text = document[0].get_textpage().get_text_range()
+    for part in address.values():
+        assert part in text
 
 
 def test_the_pdf_is_one_page_and_the_same_each_time(invoice, org_id):

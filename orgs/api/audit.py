@@ -13,7 +13,7 @@ from orgs.api.base import OrgScopedViewSet
 from orgs.models import AuditEvent
 from orgs.roles import Permission
 from orgs.services.audit_export import as_csv, as_json_lines
-from spoke.core.serializers import StrictQuerySerializer
+from spoke.core.serializers import PageQuerySerializer
 
 TAGS = ["Audit log"]
 KINDS = ["user", "token", "staff", "system"]
@@ -23,7 +23,7 @@ FORMATS = {
 }
 
 
-class AuditQuery(StrictQuerySerializer):
+class AuditQuery(PageQuerySerializer):
     actor = serializers.CharField(
         max_length=254, required=False, help_text="The actor's id, or its label (an address)."
     )
@@ -45,7 +45,7 @@ class AuditQuery(StrictQuerySerializer):
 
 
 class AuditExportQuery(AuditQuery):
-    ALWAYS_KNOWN = set()  # an export has no pages
+    PASSED = frozenset()  # an export has no pages
 
     format = serializers.ChoiceField(choices=list(FORMATS))
 
@@ -67,6 +67,7 @@ class AuditEventSerializer(serializers.Serializer[AuditEvent]):
 
 class AuditLogViewSet(OrgScopedViewSet):
     permissions = {"list": Permission.AUDIT_READ, "export": Permission.AUDIT_READ}
+    queries = {"list": AuditQuery, "export": AuditExportQuery}
     serializer_class = AuditEventSerializer
     queryset = AuditEvent.objects.none()
 
@@ -77,7 +78,6 @@ class AuditLogViewSet(OrgScopedViewSet):
     @extend_schema(
         summary="Read the audit log",
         description="Newest first.",
-        parameters=[AuditQuery],
         tags=TAGS,
         examples=[
             OpenApiExample(
@@ -99,14 +99,13 @@ class AuditLogViewSet(OrgScopedViewSet):
         ],
     )
     def list(self, request: Request, org: str) -> Response:
-        filters = self.valid(AuditQuery, request.query_params)
-        page = self.paginate_queryset(AuditEvent.objects.for_org(self.org.pk).matching(**filters))
+        rows = AuditEvent.objects.for_org(self.org.pk).matching(**self.query)
+        page = self.paginate_queryset(rows)
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
         summary="Export the audit log",
         description="All events that match, newest first, as CSV or JSON lines.",
-        parameters=[AuditExportQuery],
         responses={
             (200, "text/csv"): OpenApiTypes.STR,
             (200, "application/x-ndjson"): OpenApiTypes.STR,
@@ -115,7 +114,7 @@ class AuditLogViewSet(OrgScopedViewSet):
         filters=False,
     )
     def export(self, request: Request, org: str) -> StreamingHttpResponse:
-        filters = self.valid(AuditExportQuery, request.query_params)
+        filters = dict(self.query)
         kind = filters.pop("format")
         write, content_type = FORMATS[kind]
         filename = f"{self.org.name}-audit-log-{self.now:%Y-%m-%d}.{kind}"

@@ -9,7 +9,7 @@ from orgs.api.fields import AddressField, PersonSerializer, RoleField
 from orgs.models import Invitation, InvitationStatus, Membership
 from orgs.roles import MEMBER_ROLES
 from orgs.services.invitations import Offer
-from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import PageQuerySerializer, StrictSerializer
 
 ROLES = [role.value for role in MEMBER_ROLES]
 
@@ -19,7 +19,7 @@ class InvitationInput(StrictSerializer):
     role = RoleField(default="developer", help_text="At most your own role.")
 
 
-class InvitationQuery(StrictQuerySerializer):
+class InvitationQuery(PageQuerySerializer):
     status = serializers.ChoiceField(choices=InvitationStatus.choices, required=False)
     email = AddressField(required=False)
 

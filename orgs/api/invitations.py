@@ -61,6 +61,7 @@ class InvitationViewSet(OrgScopedViewSet):
         "destroy": Permission.TEAM_WRITE,
         "resend": Permission.TEAM_WRITE,
     }
+    queries = {"list": InvitationQuery}
     without_body = frozenset({"resend"})
     serializer_class = InvitationSerializer
     queryset = Invitation.objects.none()
@@ -68,12 +69,11 @@ class InvitationViewSet(OrgScopedViewSet):
     @extend_schema(
         summary="List invitations",
         description="Newest first.",
-        parameters=[InvitationQuery],
         tags=TAGS,
         examples=[OpenApiExample("An invitation", value=EXAMPLE, response_only=True)],
     )
     def list(self, request: Request, org: str) -> Response:
-        query = self.valid(InvitationQuery, request.query_params)
+        query = self.query
         rows = Invitation.objects.for_org(self.org.pk).select_related("accepted_by")
         if "status" in query:
             rows = rows.in_status(query["status"], self.now)

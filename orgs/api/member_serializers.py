@@ -7,7 +7,7 @@ from rest_framework import serializers
 from orgs.api.fields import AddressField, RoleField
 from orgs.models import Membership, OwnershipTransfer, TransferStatus
 from orgs.roles import MEMBER_ROLES, Role
-from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import PageQuerySerializer, StrictSerializer
 
 MAX_OPERATIONS = 500
 MAX_ID = 2**63 - 1
@@ -36,7 +36,7 @@ class MemberChange(StrictSerializer):
     role = RoleField()
 
 
-class MemberQuery(StrictQuerySerializer):
+class MemberQuery(PageQuerySerializer):
     role = RoleField(required=False)
     email = serializers.CharField(required=False, max_length=254, help_text="A part of it.")
 

@@ -46,16 +46,16 @@ class MemberListViewSet(OrgScopedViewSet):
     }
     serializer_class = MemberSerializer
     queryset = Membership.objects.none()
+    queries = {"list": MemberQuery}
     list_ordering = ("user_id",)
 
     @extend_schema(
         summary="List members",
-        parameters=[MemberQuery],
         tags=TAGS,
         examples=[OpenApiExample("A member", value=EXAMPLE, response_only=True)],
     )
     def list(self, request: Request, org: str) -> Response:
-        query = self.valid(MemberQuery, request.query_params)
+        query = self.query
         rows = Membership.objects.for_org(self.org.pk)
         if "role" in query:
             rows = rows.filter(role=query["role"])

@@ -9,7 +9,7 @@ from orgs.api.fields import RoleField
 from orgs.models import Organization, OrganizationStatus
 from orgs.roles import MEMBER_ROLES, Role
 from orgs.services.organizations import FREE, PAID
-from spoke.core.serializers import JSONObjectField, StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import JSONObjectField, PageQuerySerializer, StrictSerializer
 
 ROLES = [role.value for role in MEMBER_ROLES]
 
@@ -42,7 +42,7 @@ class OrganizationChange(StrictSerializer):
         return name
 
 
-class OrganizationQuery(StrictQuerySerializer):
+class OrganizationQuery(PageQuerySerializer):
     status = serializers.ChoiceField(choices=OrganizationStatus.choices, required=False)
     role = RoleField(required=False)
 

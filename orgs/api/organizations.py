@@ -48,17 +48,17 @@ class OrganizationListViewSet(PersonViewSet):
     scopes = {"list": Scope.READ, "create": Scope.WRITE}
     serializer_class = OrganizationSerializer
     queryset = Organization.objects.none()
+    queries = {"list": OrganizationQuery}
     list_ordering = ("-id",)
 
     @extend_schema(
         summary="List your organizations",
         description="Newest first. Closed ones are shown to their owners only.",
-        parameters=[OrganizationQuery],
         tags=TAGS,
         examples=[OpenApiExample("An organization", value=EXAMPLE, response_only=True)],
     )
     def list(self, request: Request) -> Response:
-        query = self.valid(OrganizationQuery, request.query_params)
+        query = self.query
         mine = Membership.objects.filter(user=self.user)
         roles = dict(mine.values_list("org_id", "role"))
         owned = [org_id for org_id, role in roles.items() if role == Role.OWNER]

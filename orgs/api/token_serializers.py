@@ -9,7 +9,7 @@ from rest_framework import serializers
 from orgs.api.fields import PersonSerializer, RoleField, ScopesField
 from orgs.models import ApiToken, TokenStatus
 from orgs.roles import MEMBER_ROLES, Scope
-from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import PageQuerySerializer, StrictSerializer
 
 MAX_DAYS = 3650
 SCOPES = [scope.value for scope in Scope]
@@ -43,7 +43,7 @@ class ServiceTokenInput(TokenInput):
     role = RoleField(default="developer", help_text="At most your own role.")
 
 
-class TokenQuery(StrictQuerySerializer):
+class TokenQuery(PageQuerySerializer):
     status = serializers.ChoiceField(
         choices=["all", *TokenStatus.values], default=TokenStatus.ACTIVE.value
     )

@@ -55,7 +55,7 @@ class Listing:
 
     def page_of(self: Any, rows: TokenQuerySet) -> Response:
         """One page of the tokens that the query asks for, the active ones unless it says."""
-        status = self.valid(TokenQuery, self.request.query_params)["status"]
+        status = self.query["status"]
         rows = rows if status == "all" else rows.in_status(status, self.now)
         page = self.paginate_queryset(rows)
         response: Response = self.get_paginated_response(self.get_serializer(page, many=True).data)
@@ -75,13 +75,13 @@ class ServiceTokenViewSet(Listing, OrgScopedViewSet):
         "create": Permission.TOKENS_WRITE,
         "destroy": Permission.TOKENS_WRITE,
     }
+    queries = {"list": TokenQuery}
     serializer_class = ServiceTokenSerializer
     queryset = ApiToken.objects.none()
 
     @extend_schema(
         summary="List service tokens",
         description="Newest first; the active ones unless `status` says otherwise.",
-        parameters=[TokenQuery],
         tags=TAGS,
         examples=[OpenApiExample("A token", value=SERVICE, response_only=True)],
     )
@@ -130,13 +130,13 @@ class ServiceTokenViewSet(Listing, OrgScopedViewSet):
 class PersonalTokenViewSet(Listing, PersonViewSet):
     # Making or ending tokens takes a signed-in person, or a token that may do everything they may.
     scopes = {"list": Scope.READ, "create": Scope.ADMIN, "destroy": Scope.ADMIN}
+    queries = {"list": TokenQuery}
     serializer_class = PersonalTokenSerializer
     queryset = ApiToken.objects.none()
 
     @extend_schema(
         summary="List your tokens",
         description="Newest first; the active ones unless `status` says otherwise.",
-        parameters=[TokenQuery],
         tags=TAGS,
         examples=[OpenApiExample("A token", value=PERSONAL, response_only=True)],
     )

@@ -81,6 +81,10 @@ class BudgetView(OrgScopedViewSet):
 
     permissions = {"retrieve": Permission.BILLING_READ, "update": Permission.BILLING_WRITE}
 
+    def subscribed_in(self) -> str | None:
+        """The currency of the live subscription, of which quotas know nothing."""
+        return None
+
     @extend_schema(
         operation_id="orgs_budget_retrieve",
         summary="Read the budget, and what the period's overage costs by now",
@@ -95,7 +99,8 @@ class BudgetView(OrgScopedViewSet):
         summary="Cap what a period's overage may cost",
         description="Under `block` compile jobs and storage that would make the period's overage cost "
         "more than the budget are refused with 403 `budget_exceeded`, to the cent. API requests are "
-        "never refused for it. What was used before the budget was set stays.",
+        "never refused for it. What was used before the budget was set stays. The currency is the "
+        "subscription's unless said; another would never be reached, and is refused.",
         request=BudgetChangeSerializer,
         responses={200: BudgetSerializer},
         examples=[examples.BUDGET_CHANGE, examples.BUDGET],
@@ -108,14 +113,15 @@ class BudgetView(OrgScopedViewSet):
             org_id=self.org.pk,
             actor=self.context.actor,
             amount_minor=sent.get("amount_cents", old.amount_minor if old else None),
-            currency=sent.get("currency", old.currency if old else DEFAULT_CURRENCY),
+            currency=sent.get("currency", old.currency if old else self._currency()),
             action=BudgetAction(sent.get("action", old.action if old else BudgetAction.NOTIFY)),
             now=self.now,
+            subscribed_in=self.subscribed_in(),
         )
         return self._answer(budget)
 
     def _answer(self, budget: Budget | None) -> Response:
-        currency = budget.currency if budget else DEFAULT_CURRENCY
+        currency = budget.currency if budget else self._currency()
         spend = current_spend(org_id=self.org.pk, currency=currency, now=self.now)
         amount = budget.amount_minor if budget else None
         answer = {
@@ -131,6 +137,9 @@ class BudgetView(OrgScopedViewSet):
             },
         }
         return Response(BudgetSerializer(answer).data, headers={"ETag": self._etag(budget)})
+
+    def _currency(self) -> str:
+        return self.subscribed_in() or DEFAULT_CURRENCY
 
     def _etag(self, budget: Budget | None) -> str:
         return f'"budget-{self.org.pk}-{budget.updated_at.timestamp() if budget else 0}"'

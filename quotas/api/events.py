@@ -16,13 +16,14 @@ from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
 from quotas.api import examples
 from quotas.api.serializers import EventBatchSerializer, IngestedSerializer
-from quotas.events import MAX_EVENTS
+from quotas.events import FIELDS, MAX_EVENTS, MAX_PROPERTIES
 from quotas.services.ingestion import ingest_events
-from spoke.core.parsers import MAX_DEPTH, read_body
+from spoke.core.parsers import MAX_DEPTH, read_body, require_few_values
 from spoke.core.schema import ProblemSerializer
 from spoke.core.serializers import UNKNOWN
 
 NOT_A_NUMBER = Decimal("NaN")
+MAX_VALUES = 2 + MAX_EVENTS * (1 + len(FIELDS) + MAX_PROPERTIES)
 
 
 def _number(text: str) -> Decimal:
@@ -43,8 +44,10 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def parse_events(body: bytes) -> Any:
     """JSON text as Python values, numbers exactly. What is odd in one event is left for it to answer.
 
-    NaN and numbers beyond all bounds are parsed: they are refused event by event. Raises ParseError.
+    NaN and numbers beyond all bounds are parsed: they are refused event by event. Raises ParseError and
+    PayloadTooLarge.
     """
+    require_few_values(body, MAX_VALUES)
     try:
         text = body.decode("utf-8")
         try:

@@ -17,7 +17,7 @@ from quotas.services import holds
 from quotas.services.limits import MAX_BIGINT, effective_limits
 from spoke.core.errors import NotFound
 from spoke.core.schema import ProblemSerializer, problem_example
-from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import PageQuerySerializer, StrictSerializer
 
 LONGEST_SECONDS = int(holds.LONGEST.total_seconds())
 DEFAULT_SECONDS = int(holds.DEFAULT_LIFETIME.total_seconds())
@@ -103,7 +103,7 @@ class CommitInput(StrictSerializer):
     amount = serializers.IntegerField(min_value=0, max_value=MAX_BIGINT, required=False)
 
 
-class HoldQuery(StrictQuerySerializer):
+class HoldQuery(PageQuerySerializer):
     state = serializers.ChoiceField(choices=HoldState.choices, required=False)
     reference = serializers.CharField(max_length=255, required=False)
 
@@ -193,6 +193,7 @@ class HoldViewSet(OrgScopedViewSet):
         "commit": Permission.USAGE_WRITE,
         "release": Permission.USAGE_WRITE,
     }
+    queries = {"list": HoldQuery}
     without_body = frozenset({"release"})
     serializer_class = HoldSerializer
     queryset = Hold.objects.none()
@@ -201,12 +202,10 @@ class HoldViewSet(OrgScopedViewSet):
         operation_id="orgs_quotas_reservations_list",
         summary="List reservations",
         description="Newest first. Settled ones are kept for 90 days.",
-        parameters=[HoldQuery],
         examples=[HELD],
     )
     def list(self, request: Request, org: str) -> Response:
-        query = self.valid(HoldQuery, request.query_params)
-        return self.paged(Hold.objects.for_org(self.org.pk).filter(**query), HoldSerializer)
+        return self.paged(Hold.objects.for_org(self.org.pk).filter(**self.query), HoldSerializer)
 
     @extend_schema(
         operation_id="orgs_quotas_reservations_create",

@@ -42,6 +42,7 @@ class MeterUsageView(OrgScopedViewSet):
     """The usage of meters."""
 
     permissions = {"list": Permission.USAGE_READ}
+    queries = {"list": MeterQuerySerializer}
 
     @extend_schema(
         operation_id="orgs_usage_meters",
@@ -49,12 +50,11 @@ class MeterUsageView(OrgScopedViewSet):
         description="Over [start, end), by default the current period until now. Events appear within "
         "a minute of their receipt. An event counts at its own time; one of a closed period at its "
         "receipt. Averages are weighted by time and start from the level at `start`.",
-        parameters=[MeterQuerySerializer],
         responses={200: MetersUsageSerializer},
         examples=[examples.METERS],
     )
     def list(self, request: Request, org: str) -> Response:
-        query = self.valid(MeterQuerySerializer, request.query_params)
+        query = self.query
         start, end, reports = report_meters(
             org_id=self.org.pk,
             code=query.get("meter"),

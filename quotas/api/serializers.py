@@ -11,7 +11,12 @@ from quotas.models import Plan
 from quotas.rating import MODELS
 from quotas.resources import LIMIT_FIELDS, UNITS, Resource
 from quotas.services.limits import MAX_BIGINT
-from spoke.core.serializers import JSONObjectField, StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import (
+    JSONObjectField,
+    PageQuerySerializer,
+    StrictQuerySerializer,
+    StrictSerializer,
+)
 
 RESOURCES = [resource.value for resource in Resource]
 NULL_IS_UNLIMITED = "null: unlimited."
@@ -112,7 +117,7 @@ class UsageSerializer(PeriodUsageSerializer):
     resources = ResourceUsageSerializer(many=True)
 
 
-class HistoryQuerySerializer(StrictQuerySerializer):
+class HistoryQuerySerializer(PageQuerySerializer):
     granularity = serializers.ChoiceField(
         choices=["hour", "day"],
         required=False,

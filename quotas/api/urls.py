@@ -3,7 +3,6 @@
 from django.urls import URLPattern, URLResolver, path
 
 from quotas.api.alerts import AlertsView
-from quotas.api.budget import BudgetView
 from quotas.api.events import UsageEventsView
 from quotas.api.holds import EntitlementView, HoldViewSet
 from quotas.api.meters import MeterUsageView
@@ -16,10 +15,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "orgs/<org:org>/quotas",
         QuotasView.as_view({"get": "retrieve", "put": "update", "patch": "update"}),
-    ),
-    path(
-        "orgs/<org:org>/budget",
-        BudgetView.as_view({"get": "retrieve", "put": "update"}),
     ),
     path("orgs/<org:org>/quotas/check", EntitlementView.as_view({"post": "check"})),
     path(

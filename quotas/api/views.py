@@ -35,6 +35,7 @@ from quotas.services.offers import plans_for
 from spoke.core import tenancy
 from spoke.core.errors import NotFound
 from spoke.core.schema import ProblemSerializer
+from spoke.core.serializers import PageQuerySerializer
 from spoke.core.views import SpokeViewSet
 
 CATALOGUE_SECONDS = 300
@@ -113,6 +114,7 @@ class UsageView(CountedViewSet):
     """The usage of an organization."""
 
     permissions = {"retrieve": Permission.USAGE_READ, "list": Permission.USAGE_READ}
+    queries = {"list": HistoryQuerySerializer}
     list_ordering = ("-start",)
 
     @extend_schema(
@@ -129,7 +131,6 @@ class UsageView(CountedViewSet):
         summary="Read the usage of earlier periods, or a series of hours or days",
         description="Earlier periods, newest first. With `granularity`, a point for every hour or "
         f"day, oldest first, {history.MAX_POINTS} at most, in one page.",
-        parameters=[HistoryQuerySerializer],
         responses={
             200: PolymorphicProxySerializer(
                 component_name="UsageHistory",
@@ -141,9 +142,8 @@ class UsageView(CountedViewSet):
         examples=[examples.PERIODS, examples.SERIES],
     )
     def list(self, request: Request, org: str) -> Response:
-        query = self.valid(HistoryQuerySerializer, request.query_params)
-        if "granularity" in query:
-            return self._series(query)
+        if "granularity" in self.query:
+            return self._series(self.query)
         periods = UsagePeriod.objects.for_org(self.org.pk).filter(end__lte=self.now)
         page = self.paginate_queryset(periods)
         found = overview.period_overview(
@@ -200,6 +200,7 @@ class PlansView(PublicViewSet):
     """The public catalogue."""
 
     serializer_class = PlanSerializer
+    queries = {"list": PageQuerySerializer}
     list_ordering = ("position", "id")
     queryset = Plan.objects.none()
 
@@ -229,6 +230,7 @@ class OrganizationPlansView(OrgScopedViewSet):
 
     serializer_class = PlanSerializer
     permissions = {"list": Permission.QUOTAS_READ}
+    queries = {"list": PageQuerySerializer}
     list_ordering = ("position", "id")
     queryset = Plan.objects.none()
 

@@ -16,8 +16,9 @@ from orgs.context import Actor
 from orgs.services.audit import record_event
 from orgs.services.organizations import lock_organization
 from quotas.errors import BudgetExceeded
-from quotas.models import Budget, BudgetAction, PlanPrice
+from quotas.models import Budget, BudgetAction, PlanCharge, PlanPrice
 from quotas.resources import Resource
+from quotas.services.plans import plan_of
 from quotas.services.spend import current_spend
 from spoke.core.errors import InvalidInput
 
@@ -55,6 +56,17 @@ def lock_budget(*, org_id: int) -> Budget | None:
     return Budget.objects.select_for_update().filter(org_id=org_id).first()
 
 
+def billed_in(*, org_id: int, subscribed_in: str | None) -> str | None:
+    """The currency in which overage is billed; None: the plan has none, and the next may have any.
+
+    `subscribed_in` is the live subscription's. Without one staff gave the plan, and bill in dollars.
+    """
+    if subscribed_in is not None:
+        return subscribed_in
+    charged = PlanCharge.objects.filter(plan=plan_of(org_id=org_id)).exists()
+    return DEFAULT_CURRENCY if charged else None
+
+
 def set_budget(
     *,
     org_id: int,
@@ -63,14 +75,22 @@ def set_budget(
     currency: str,
     action: BudgetAction,
     now: datetime,
+    subscribed_in: str | None = None,
 ) -> Budget | None:
     """Each period's overage is capped at `amount_minor` minor units; None takes the cap away. Audited.
 
-    Raises InvalidInput for a currency that no plan is priced in.
+    `subscribed_in` as in `billed_in`. Raises InvalidInput for a currency that no plan is priced in, or
+    another than overage is billed in: that would never be reached.
     """
     if not PlanPrice.objects.filter(currency=currency).exists():
         raise InvalidInput("No plan has prices in this currency.", field="currency")
     budget = lock_budget(org_id=org_id)
+    billed = billed_in(org_id=org_id, subscribed_in=subscribed_in)
+    if amount_minor is not None and billed not in (None, currency):
+        raise InvalidInput(
+            f"Overage is billed in {billed}: a budget in {currency} would never be reached.",
+            field="currency",
+        )
     old = _facts(budget)
     if amount_minor is None:
         budget = None

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from django.db import connection, transaction
-from django.db.models import Max, Min
+from django.db.models import Exists, Max, Min, OuterRef, Subquery
 
 from quotas.models import UsagePeriod
 from quotas.resources import GAUGES
@@ -55,6 +55,7 @@ def close_periods(*, now: datetime, most: int) -> int:
         # The flush opens the next period before it locks the one that ends; so do we, or each would
         # wait for the other.
         open_periods(org_ids={org_id for _, org_id in found}, now=now)
+        open_following(period_ids=[period_id for period_id, _ in found])
         with connection.cursor() as cursor:
             ids = [period_id for period_id, _ in found]
             gauges = sorted(gauge.value for gauge in GAUGES)
@@ -86,4 +87,27 @@ def open_periods(*, org_ids: Collection[int], now: datetime) -> int:
         [UsagePeriod(org_id=org_id, start=p.start, end=p.end) for org_id, p in opened],
         ignore_conflicts=True,
     )
+    return len(opened)
+
+
+def open_following(*, period_ids: Collection[int]) -> int:
+    """After each of the periods there is one that begins with its end; returns how many were opened.
+
+    Where nobody worked for longer than a month, none would lie between it and the one under way, and
+    what is stored meanwhile be billed in none. Must run in a transaction that sees them all.
+    """
+    stored = UsagePeriod.objects.filter(org_id=OuterRef("org_id"))
+    alone = UsagePeriod.objects.filter(pk__in=period_ids).exclude(
+        Exists(stored.filter(start=OuterRef("end")))
+    )
+    after = stored.filter(start__gt=OuterRef("end")).order_by("start").values("start")[:1]
+    ends = list(alone.annotate(after=Subquery(after)).values_list("org_id", "end", "after"))
+    anchors = anchors_of(org_id for org_id, _, _ in ends)
+    opened = []
+    for org_id, start, upto in ends:
+        anchor = anchors.get(org_id, CALENDAR)
+        natural = period_containing(anchor=anchor, interval="month", at=start)
+        end = natural.end if upto is None else min(natural.end, upto)
+        opened.append(UsagePeriod(org_id=org_id, start=start, end=end))
+    UsagePeriod.objects.bulk_create(opened, ignore_conflicts=True)
     return len(opened)

@@ -90,11 +90,11 @@ class Outage:
 
     def available(self) -> bool:
         """Whether to ask Valkey. When it has come back it first takes what was counted here."""
-        return self.breaker.allows(self._recover)
+        return not valkey.is_silent() and self.breaker.allows(self._recover)
 
     def _recover(self) -> None:
         client = valkey.request_client()
-        client.ping()
+        valkey.call(client, "PING")
         waiting = self.spool.pending()
         self.spool.hand_over(lambda batch: deliver_to_valkey(client, batch))
         logger.info("quotas.limiter_back", handed_over=waiting)

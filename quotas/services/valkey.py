@@ -3,9 +3,18 @@
 from functools import cache
 from pathlib import Path
 
-from spoke.core.valkey import SHARDS, Script, load_script, request_client, shard_of, task_client
+from spoke.core.valkey import (
+    SHARDS,
+    Script,
+    call,
+    is_silent,
+    load_script,
+    request_client,
+    shard_of,
+    task_client,
+)
 
-__all__ = ["SHARDS", "Script", "request_client", "shard_of", "task_client"]
+__all__ = ["SHARDS", "Script", "call", "is_silent", "request_client", "shard_of", "task_client"]
 LUA = Path(__file__).resolve().parents[1] / "lua"
 
 

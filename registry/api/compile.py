@@ -24,7 +24,7 @@ from registry.services import compile as jobs
 from registry.tasks import run_compile_job
 from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.schema import ProblemSerializer, problem_example
-from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import PageQuerySerializer, StrictSerializer
 
 JOB_EXAMPLE: dict[str, Any] = {
     "id": 4711,
@@ -93,7 +93,7 @@ class NewJobSerializer(StrictSerializer):
         return attrs
 
 
-class JobQuerySerializer(StrictQuerySerializer):
+class JobQuerySerializer(PageQuerySerializer):
     status = serializers.ChoiceField(choices=JobStatus.choices, required=False)
 
 
@@ -171,19 +171,18 @@ class CompileViewSet(OrgScopedViewSet):
         "retrieve": Permission.MODULES_READ,
         "cancel": Permission.MODULES_WRITE,
     }
+    queries = {"list": JobQuerySerializer}
     without_body = frozenset({"cancel"})
 
     @extend_schema(
         summary="List compile jobs",
         description="Of this version, newest first.",
-        parameters=[JobQuerySerializer],
         responses=JobSerializer(many=True),
         examples=[example("A job", JOB_EXAMPLE)],
     )
     def list(self, request: Request, org: str, name: str, version: str) -> Response:
-        query = self.valid(JobQuerySerializer, request.query_params)
         found = jobs.jobs_of(org_id=self.org.pk, module_name=name, version_name=version)
-        return self.paged(found.filter(**query), JobSerializer)
+        return self.paged(found.filter(**self.query), JobSerializer)
 
     @extend_schema(
         summary="Compile a version",

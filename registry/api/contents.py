@@ -4,6 +4,8 @@ import io
 from typing import Any
 
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -40,24 +42,38 @@ class AnyAccepted(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-def file_response(file: VersionFile) -> HttpResponse:
+def file_response(request: Request, file: VersionFile) -> HttpResponseBase:
     """The bytes of a file; its entity tag is their SHA-256."""
+    etag = f'"{file.blob.digest}"'
+    if (known := _known(request, etag)) is not None:
+        return known
     response = HttpResponse(
         storage.read_content(file.org_id, file.blob.digest),
         content_type="text/plain; charset=utf-8",
     )
-    response.headers["ETag"] = f'"{file.blob.digest}"'
+    response.headers["ETag"] = etag
     _as_download(response, file.path.rsplit("/", 1)[-1], attachment=False)
     return response
 
 
-def archive_response(version: Version, name: str, kind: str) -> HttpResponse:
+def archive_response(request: Request, version: Version, name: str, kind: str) -> HttpResponseBase:
     """A version as an archive. Not streamed: a version is bounded, and a failure is still a 503."""
+    etag = f'"version-{version.pk}-{kind}"'
+    if (known := _known(request, etag)) is not None:
+        return known
     out = io.BytesIO()
     write_archive(version=version, kind=kind, out=out)
     response = HttpResponse(out.getvalue(), content_type=MEDIA_TYPES[kind])
-    response.headers["ETag"] = f'"version-{version.pk}-{kind}"'
+    response.headers["ETag"] = etag
     _as_download(response, f"{name}-{version.version}.{kind}", attachment=True)
+    return response
+
+
+def _known(request: Request, etag: str) -> HttpResponseBase | None:
+    """A 304 for whoever has it already, before anything is read; None for the others."""
+    response: HttpResponseBase | None = get_conditional_response(request._request, etag)
+    if response is not None:
+        response.headers["ETag"] = etag
     return response
 
 
@@ -82,9 +98,10 @@ class VersionFileViewSet(OrgScopedViewSet):
     )
     def retrieve(
         self, request: Request, org: str, name: str, version: str, path: str
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         return file_response(
-            versions.find_file(org_id=self.org.pk, module_name=name, version=version, path=path)
+            request,
+            versions.find_file(org_id=self.org.pk, module_name=name, version=version, path=path),
         )
 
 
@@ -92,16 +109,17 @@ class VersionArchiveViewSet(OrgScopedViewSet):
     """Versions as archives."""
 
     content_negotiation_class = AnyAccepted
+    queries = {"retrieve": ArchiveQuerySerializer}
     permissions = {"retrieve": Permission.MODULES_READ}
 
     @extend_schema(
         summary="Read a version as an archive",
         description="A tar.gz, or what `format` says. The same version gives the same bytes.",
         tags=["versions"],
-        parameters=[VERSION_PARAMETER, ArchiveQuerySerializer],
+        parameters=[VERSION_PARAMETER],
         responses=ARCHIVE_ANSWERS,
     )
-    def retrieve(self, request: Request, org: str, name: str, version: str) -> HttpResponse:
-        kind = self.valid(ArchiveQuerySerializer, request.query_params).get("format", TAR_GZ)
+    def retrieve(self, request: Request, org: str, name: str, version: str) -> HttpResponseBase:
+        kind = self.query.get("format", TAR_GZ)
         found = versions.find_version(org_id=self.org.pk, module_name=name, version=version)
-        return archive_response(found, name, kind)
+        return archive_response(request, found, name, kind)

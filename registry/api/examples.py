@@ -5,8 +5,6 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 
-from registry.api.parsers import DEPENDENCY
-
 VERSION_PARAMETER = OpenApiParameter(
     "version",
     str,
@@ -51,6 +49,7 @@ PUBLISHED = OpenApiExample(
         **VERSION_EXAMPLE,
         "dependencies": ["money@2.1.0", "googleapis/common@1.0.0"],
         "files": [FILE_EXAMPLE],
+        "compared_with": "1.1.0",
         "breaking_changes": [BREAKING_EXAMPLE],
     },
     response_only=True,
@@ -64,6 +63,7 @@ CHECKED = OpenApiExample(
         "size_bytes": 1843,
         "dependencies": ["money@2.1.0"],
         "files": [FILE_EXAMPLE],
+        "compared_with": "1.1.0",
         "breaking_changes": [],
     },
     response_only=True,
@@ -108,9 +108,3 @@ MULTIPART: dict[str, Any] = {
 
 
 ARCHIVE_BODY = OpenApiTypes.BINARY
-_FOR_ARCHIVES = "Only with an archive as the body, whose other fields stand in the query."
-PUSH_PARAMETERS = [
-    OpenApiParameter("version", str, description=_FOR_ARCHIVES),
-    OpenApiParameter("description", str, description=_FOR_ARCHIVES),
-    OpenApiParameter(DEPENDENCY, str, many=True, description=_FOR_ARCHIVES),
-]

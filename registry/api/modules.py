@@ -50,19 +50,18 @@ class ModuleViewSet(OrgScopedViewSet):
         "update": Permission.MODULES_WRITE,
         "destroy": Permission.MODULES_WRITE,
     }
+    queries = {"list": ModuleQuerySerializer}
     list_ordering = ("name", "id")
 
     @extend_schema(
         summary="List modules",
         description="By name.",
         tags=["modules"],
-        parameters=[ModuleQuerySerializer],
         responses=ModuleSerializer(many=True),
         examples=[MODULE],
     )
     def list(self, request: Request, org: str) -> Response:
-        query = self.valid(ModuleQuerySerializer, request.query_params)
-        found = Module.objects.for_org(self.org.pk).matching(**query).with_summary()
+        found = Module.objects.for_org(self.org.pk).matching(**self.query).with_summary()
         return self.paged(found, ModuleSerializer)
 
     @extend_schema(

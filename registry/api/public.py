@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -70,6 +70,10 @@ class PublicVersionSerializer(serializers.Serializer[Any]):
 
 class PublicVersionDetailSerializer(PublicVersionSerializer):
     dependencies = serializers.ListField(child=serializers.CharField())
+    private_dependencies = serializers.IntegerField(
+        help_text="Of how many versions that it needs nobody else can read: with any, it serves its"
+        " owner alone."
+    )
     files = VersionFileSerializer(many=True)
 
 
@@ -93,7 +97,12 @@ MODULE = OpenApiExample(
 VERSION = OpenApiExample("A public version", value=VERSION_SHOWN, response_only=True)
 VERSION_DETAIL = OpenApiExample(
     "A public version and its files",
-    value={**VERSION_SHOWN, "dependencies": ["money@2.1.0"], "files": [FILE_EXAMPLE]},
+    value={
+        **VERSION_SHOWN,
+        "dependencies": ["money@2.1.0"],
+        "private_dependencies": 0,
+        "files": [FILE_EXAMPLE],
+    },
     response_only=True,
 )
 
@@ -102,6 +111,7 @@ class PublicModuleViewSet(SharedViewSet):
     """Public modules and their versions."""
 
     permission = Permission.MODULES_READ
+    queries = {"list": VersionQuerySerializer}
     list_ordering = ("-sort_key", "-id")
 
     @extend_schema(
@@ -120,14 +130,13 @@ class PublicModuleViewSet(SharedViewSet):
         summary="List a public module's versions",
         description="By semantic precedence, the highest first.",
         tags=["public modules"],
-        parameters=[ACCOUNT, VersionQuerySerializer],
+        parameters=[ACCOUNT],
         responses=PublicVersionSerializer(many=True),
         examples=[VERSION],
     )
     def list(self, request: Request, org_slug: str, name: str) -> Response:
-        query = self.valid(VersionQuerySerializer, request.query_params)
         found = public.public_versions(org=org_slug, name=name)
-        return self.paged(found.filter(**query), PublicVersionSerializer)
+        return self.paged(found.filter(**self.query), PublicVersionSerializer)
 
 
 class PublicVersionViewSet(SharedViewSet):
@@ -146,9 +155,11 @@ class PublicVersionViewSet(SharedViewSet):
     )
     def retrieve(self, request: Request, org_slug: str, name: str, version: str) -> Response:
         found = public.find_public_version(org=org_slug, name=name, version=version)
+        needs = dependencies_of(version=found)
         body = {
             **PublicVersionSerializer(found).data,
-            "dependencies": dependencies_of(version=found),
+            "dependencies": needs.direct,
+            "private_dependencies": needs.private,
             "files": VersionFileSerializer(files_of(version=found), many=True).data,
         }
         return Response(body, headers={"ETag": etag_of_version(found)})
@@ -168,9 +179,9 @@ class PublicFileViewSet(SharedViewSet):
     )
     def retrieve(
         self, request: Request, org_slug: str, name: str, version: str, path: str
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         return file_response(
-            public.find_public_file(org=org_slug, name=name, version=version, path=path)
+            request, public.find_public_file(org=org_slug, name=name, version=version, path=path)
         )
 
 
@@ -178,15 +189,18 @@ class PublicArchiveViewSet(SharedViewSet):
     """Versions of public modules as archives."""
 
     content_negotiation_class = AnyAccepted
+    queries = {"retrieve": ArchiveQuerySerializer}
     permission = Permission.MODULES_READ
 
     @extend_schema(
         summary="Read a version of a public module as an archive",
         tags=["public modules"],
-        parameters=[ACCOUNT, VERSION_PARAMETER, ArchiveQuerySerializer],
+        parameters=[ACCOUNT, VERSION_PARAMETER],
         responses=ARCHIVE_ANSWERS,
     )
-    def retrieve(self, request: Request, org_slug: str, name: str, version: str) -> HttpResponse:
-        kind = self.valid(ArchiveQuerySerializer, request.query_params).get("format", TAR_GZ)
+    def retrieve(
+        self, request: Request, org_slug: str, name: str, version: str
+    ) -> HttpResponseBase:
+        kind = self.query.get("format", TAR_GZ)
         found = public.find_public_version(org=org_slug, name=name, version=version)
-        return archive_response(found, name, kind)
+        return archive_response(request, found, name, kind)

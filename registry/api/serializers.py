@@ -19,7 +19,12 @@ from registry.files import (
 from registry.models import BreakingPolicy
 from registry.references import MAX_DEPENDENCIES, InvalidReference, parse_reference
 from registry.services.modules import MAX_NAME_LENGTH
-from spoke.core.serializers import BoundedListField, StrictQuerySerializer, StrictSerializer
+from spoke.core.serializers import (
+    BoundedListField,
+    PageQuerySerializer,
+    StrictQuerySerializer,
+    StrictSerializer,
+)
 
 MAX_DESCRIPTION_LENGTH = 2_000
 
@@ -46,8 +51,16 @@ def policy_field() -> serializers.ChoiceField:
     return serializers.ChoiceField(
         choices=BreakingPolicy.values,
         required=False,
-        help_text="What a push does that breaks the version before: nothing, tell (the default), or"
+        help_text="What a push does that breaks the release before: nothing, tell (the default), or"
         " refuse it unless the major number rises.",
+    )
+
+
+def compared_field() -> serializers.CharField:
+    return serializers.CharField(
+        allow_null=True,
+        help_text="The newest release before it, or else pre-release; null: there is none, or the"
+        " module compares nothing.",
     )
 
 
@@ -80,7 +93,7 @@ class ModuleChangeSerializer(StrictSerializer):
     breaking_policy = policy_field()
 
 
-class ModuleQuerySerializer(StrictQuerySerializer):
+class ModuleQuerySerializer(PageQuerySerializer):
     search = serializers.CharField(
         required=False, max_length=100, help_text="Part of the name or the description."
     )
@@ -111,7 +124,7 @@ class VersionFileSerializer(serializers.Serializer[Any]):
 
 class BreakingChangeSerializer(serializers.Serializer[Any]):
     rule = serializers.CharField()
-    path = serializers.CharField(help_text="The file of the version before.")
+    path = serializers.CharField(help_text="The file of the version compared with.")
     element = serializers.CharField(help_text="The full name of what changed.")
     message = serializers.CharField()
 
@@ -124,9 +137,8 @@ class VersionDetailSerializer(VersionSerializer):
 
 
 class PublishedVersionSerializer(VersionDetailSerializer):
-    breaking_changes = BreakingChangeSerializer(
-        many=True, help_text="What it breaks of the version before."
-    )
+    compared_with = compared_field()
+    breaking_changes = BreakingChangeSerializer(many=True, help_text="What it breaks of that.")
 
 
 class CheckedFileSerializer(serializers.Serializer[Any]):
@@ -143,6 +155,7 @@ class CheckedVersionSerializer(serializers.Serializer[Any]):
     size_bytes = serializers.IntegerField()
     dependencies = serializers.ListField(child=serializers.CharField())
     files = CheckedFileSerializer(many=True)
+    compared_with = compared_field()
     breaking_changes = BreakingChangeSerializer(many=True)
 
 
@@ -158,11 +171,31 @@ class PushQuerySerializer(StrictQuerySerializer):
     )
 
 
+def _beside_an_archive() -> serializers.CharField:
+    # PushSerializer judges it, with the files.
+    return serializers.CharField(
+        required=False,
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="Only with an archive as the body, whose other fields stand in the query.",
+    )
+
+
+class ArchivePushQuerySerializer(PushQuerySerializer):
+    version = _beside_an_archive()
+    description = _beside_an_archive()
+    dependency = serializers.ListField(
+        child=serializers.CharField(allow_blank=True, trim_whitespace=False),
+        required=False,
+        help_text="Only with an archive as the body; any number of them.",
+    )
+
+
 class ArchiveQuerySerializer(StrictQuerySerializer):
     format = serializers.ChoiceField(choices=["tar.gz", "zip"], required=False)
 
 
-class VersionQuerySerializer(StrictQuerySerializer):
+class VersionQuerySerializer(PageQuerySerializer):
     is_prerelease = serializers.BooleanField(required=False)
 
 

@@ -1,7 +1,6 @@
 """/orgs/{org}/modules/{name}/versions."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,13 +17,13 @@ from registry.api.examples import (
     MULTIPART,
     PUBLISHED,
     PUSH,
-    PUSH_PARAMETERS,
     VERSION,
     VERSION_DETAIL,
     VERSION_PARAMETER,
 )
-from registry.api.parsers import DEPENDENCY, GzipParser, PushMultiPartParser, ZipParser
+from registry.api.parsers import ARCHIVE, GzipParser, PushMultiPartParser, ZipParser
 from registry.api.serializers import (
+    ArchivePushQuerySerializer,
     CheckedVersionSerializer,
     PublishedVersionSerializer,
     PushQuerySerializer,
@@ -40,9 +39,10 @@ from registry.services import pushing, versions
 from registry.services.dependencies import dependencies_of
 from registry.services.modules import find_module
 from registry.services.versions import CheckedPush
-from spoke.core.errors import DomainError
+from spoke.core.errors import DomainError, InvalidInput
 from spoke.core.parsers import StrictJSONParser
 from spoke.core.schema import IF_MATCH, ProblemSerializer, problem_example
+from spoke.core.serializers import StrictQuerySerializer
 
 ARCHIVE_TYPES = (GzipParser.media_type, ZipParser.media_type)
 
@@ -60,9 +60,14 @@ def described(version: Version) -> dict[str, Any]:
     files = VersionFileSerializer(versions.files_of(version=version), many=True).data
     return {
         **VersionSerializer(version).data,
-        "dependencies": dependencies_of(version=version),
+        "dependencies": dependencies_of(version=version).direct,
         "files": files,
     }
+
+
+def is_archive(request: Request) -> bool:
+    """Whether the body is an archive by itself."""
+    return (request.content_type or "").partition(";")[0].strip().lower() in ARCHIVE_TYPES
 
 
 class VersionViewSet(OrgScopedViewSet):
@@ -79,6 +84,7 @@ class VersionViewSet(OrgScopedViewSet):
         "unyank": Permission.MODULES_WRITE,
     }
     without_body = frozenset({"unyank"})
+    queries = {"list": VersionQuerySerializer, "create": ArchivePushQuerySerializer}
     list_ordering = ("-sort_key", "-id")
     checked: CheckedPush
     dry_run: bool = False
@@ -90,15 +96,19 @@ class VersionViewSet(OrgScopedViewSet):
         limit: int = settings.MAX_PUSH_BYTES
         return limit
 
+    def query_kind(self, request: Request) -> type[StrictQuerySerializer]:
+        """A push that is no archive says in its body what an archive's says in the query."""
+        if self.action == "create" and not is_archive(request):
+            return PushQuerySerializer
+        return super().query_kind(request)
+
     def before_transaction(self, request: Request) -> None:
         """Checks a push and stores its content, before the transaction that publishes it."""
         if self.action != "create":
             return
-        query = request.query_params.dict()
-        if (request.content_type or "").partition(";")[0].strip().lower() in ARCHIVE_TYPES:
-            for name in ("version", "description", DEPENDENCY):
-                query.pop(name, None)
-        self.dry_run = self.valid(PushQuerySerializer, query).get("dry_run", False)
+        if is_archive(request) and not request.data:
+            raise InvalidInput("The body is empty.", field=ARCHIVE, code="invalid_archive")
+        self.dry_run = self.query.get("dry_run", False)
         serializer = PushSerializer(data=request.data or {}, context=self.get_serializer_context())
         serializer.is_valid(raise_exception=True)
         prepare = pushing.check_push if self.dry_run else pushing.prepare_push
@@ -116,14 +126,12 @@ class VersionViewSet(OrgScopedViewSet):
         summary="List versions",
         description="By semantic precedence, the highest first.",
         tags=["versions"],
-        parameters=[VersionQuerySerializer],
         responses=VersionSerializer(many=True),
         examples=[VERSION],
     )
     def list(self, request: Request, org: str, name: str) -> Response:
-        query = self.valid(VersionQuerySerializer, request.query_params)
         module = find_module(org_id=self.org.pk, name=name)
-        return self.paged(Version.objects.filter(module=module, **query), VersionSerializer)
+        return self.paged(Version.objects.filter(module=module, **self.query), VersionSerializer)
 
     @extend_schema(
         summary="Publish a version",
@@ -131,9 +139,8 @@ class VersionViewSet(OrgScopedViewSet):
         " query. The files must compile: a 400 `invalid_proto` names file, line and column. Versions are"
         " immutable: one that exists is a 409 `version_exists`, which says whether the content is"
         " identical; build metadata does not make another version. A module may refuse what breaks the"
-        " version before: 409 `breaking_change`.",
+        " release before: 409 `breaking_change`.",
         tags=["versions"],
-        parameters=[PushQuerySerializer, *PUSH_PARAMETERS],
         request={
             "application/json": PushSerializer,
             "multipart/form-data": MULTIPART,
@@ -171,11 +178,16 @@ class VersionViewSet(OrgScopedViewSet):
             checked=self.checked,
             now=self.now,
         )
-        body = {**described(version), "breaking_changes": self._changes()}
+        body = {**described(version), **self._comparison()}
         return Response(body, status=201, headers={"ETag": etag_of_version(version)})
 
-    def _changes(self) -> Sequence[dict[str, Any]]:
-        return [asdict(change) for change in self.checked.comparison.shown]
+    def _comparison(self) -> dict[str, Any]:
+        comparison = self.checked.comparison
+        baseline = comparison.baseline
+        return {
+            "compared_with": baseline.version if baseline else None,
+            "breaking_changes": [asdict(change) for change in comparison.shown],
+        }
 
     def _found(self) -> dict[str, Any]:
         push = self.checked.push
@@ -188,7 +200,7 @@ class VersionViewSet(OrgScopedViewSet):
                 {"path": file.path, "size_bytes": len(file.content), "sha256": file.digest}
                 for file in sorted(push.files, key=lambda file: file.path)
             ],
-            "breaking_changes": self._changes(),
+            **self._comparison(),
         }
 
     @extend_schema(

@@ -111,14 +111,17 @@ def _with_indirect(direct: list[Dependency]) -> list[Dependency]:
     for row in rows:
         by = by_id[row.version_id]
         if row.target_id is None:
-            raise _unavailable(by, row.reference)
+            detail = f"{by.reference} needs {row.reference}, whose organization is gone."
+            raise _fault(by.index, "unavailable_dependency", detail)
         brought.setdefault(row.target_id, (by, row.reference))
     found = Version.objects.in_bulk([pk for pk in brought if pk not in needed])
     for pk, (by, text) in brought.items():
         if pk in needed:
             continue
         if pk not in found:
-            raise _unavailable(by, text)
+            # Its name is its owner's alone.
+            detail = f"{by.reference} needs a version that is not public."
+            raise _fault(by.index, "unavailable_dependency", detail)
         needed[pk] = Dependency(found[pk], _stored(text), by.index, is_direct=False)
     if len(needed) > MAX_CLOSURE:
         detail = f"A version needs at most {MAX_CLOSURE} others; this one needs {len(needed)}."
@@ -130,11 +133,6 @@ def _stored(text: str) -> Reference:
     name, _, version = text.partition("@")
     org, _, module = name.partition("/")
     return Reference(org, module, version)
-
-
-def _unavailable(by: Dependency, text: str) -> InvalidInput:
-    detail = f"{by.reference} needs {text}, which is not public any more."
-    return _fault(by.index, "unavailable_dependency", detail)
 
 
 def _refuse_conflicts(module: Module, needed: list[Dependency]) -> None:
@@ -222,22 +220,38 @@ def refuse_while_needed(*, versions: Sequence[Version]) -> None:
     dependants = [f"{row.version.module.name}@{row.version.version}" for row in own]
     others = rows.exclude(org_id=org_id).count()
     raise Conflict(
-        f"{total} other version{'s' if total > 1 else ''} depend on it. Yank it instead.",
+        f"{total} other version{'s depend' if total > 1 else ' depends'} on it. Yank it instead.",
         code="version_in_use",
         dependants=dependants,
         dependants_elsewhere=others,
     )
 
 
-def dependencies_of(*, version: Version) -> list[str]:
-    """What a version depends on directly, in the order of names, as its own organization writes it."""
+@dataclass(frozen=True)
+class Needs:
+    """What a version depends on directly, and of how many versions in all the reader sees nothing."""
+
+    direct: list[str]
+    private: int
+
+
+def dependencies_of(*, version: Version) -> Needs:
+    """What a version needs, by name, as its own organization writes it.
+
+    Private versions of another organization are counted and not named.
+    """
     with tenancy.reading(tenancy.Scope(org_id=tenancy.current().org_id, shared=True)):
         owner = (
             Organization.objects.filter(pk=version.org_id).values_list("name", flat=True).first()
         )
-        rows = VersionDependency.objects.filter(version=version, is_direct=True)
-        texts = list(rows.order_by("reference").values_list("reference", flat=True))
-    return [str(_stored(text).seen_from(owner or "")) for text in texts]
+        rows = list(VersionDependency.objects.filter(version=version).order_by("reference"))
+        targets = Version.objects.filter(pk__in=[row.target_id for row in rows])
+        seen = {None, *targets.values_list("pk", flat=True)}
+    direct = [row.reference for row in rows if row.is_direct and row.target_id in seen]
+    return Needs(
+        [str(_stored(text).seen_from(owner or "")) for text in direct],
+        sum(row.target_id not in seen for row in rows),
+    )
 
 
 def closure_of(*, version: Version) -> list[Version]:

@@ -3,8 +3,8 @@
 Nothing here may be called inside a transaction of the caller's: a run takes seconds at worst.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from registry import semver, storage
 from registry.breaking import BreakingChange, breaking_changes
+from registry.faults import EVERY_FILE, first_of_each, importing_all, own_faults
 from registry.files import Push
 from registry.models import Module, Version
 from registry.protoc import (
@@ -28,21 +29,20 @@ from spoke.core.errors import InvalidInput, ServiceUnavailable
 
 logger = structlog.get_logger(__name__)
 LIMITS = Limits()
-OWN, NEEDED, OUT = "src", "deps", "descriptors"
+# Of a second run, which only looks for more to tell.
+SEARCH_SECONDS, SEARCH_LOG_BYTES = 10.0, 1024 * 1024
+OWN, NEEDED, EVERY, OUT = "src", "deps", "every", "descriptors"
 MAX_ERRORS = 100
 MAX_CHANGES = 1_000
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a version breaks of the one before, and whether its number says so.
+    """What a version breaks of `baseline`, and whether its number allows it; without one nothing."""
 
-    `baseline_id` is the version compared with, None without one.
-    """
-
-    baseline_id: int | None
-    changes: tuple[BreakingChange, ...]
-    is_announced: bool
+    baseline: Version | None
+    changes: tuple[BreakingChange, ...] = ()
+    is_allowed: bool = True
 
     @property
     def shown(self) -> tuple[BreakingChange, ...]:
@@ -53,19 +53,20 @@ class Comparison:
 def descriptors_of(*, push: Push, needed: Sequence[SourceFile]) -> bytes:
     """The serialized FileDescriptorSet of the pushed files, without their imports.
 
-    Raises InvalidInput with `invalid_proto` and each fault, or `compiler_failed`, `compiler_timeout`
-    where protoc could not say; and ServiceUnavailable.
+    Raises InvalidInput with `invalid_proto` and the faults of all files that have some of their own, or
+    `compiler_failed`, `compiler_timeout` where protoc could not say; and ServiceUnavailable.
     """
     files = [(file.path, file.content) for file in push.files if file.path.endswith(".proto")]
-    outcome, descriptors = _compile(files, needed)
+    outcome, descriptors = _compile(files, needed, search=True)
     if outcome.succeeded:
         return descriptors
-    raise _refusal(outcome, {path for path, _ in files})
+    raise _refusal(outcome, dict(files))
 
 
 def _compile(
-    files: Sequence[tuple[str, bytes]], needed: Sequence[SourceFile]
+    files: Sequence[tuple[str, bytes]], needed: Sequence[SourceFile], *, search: bool = False
 ) -> tuple[Outcome, bytes]:
+    """How it ended, and the descriptors. With `search` a failure names the errors of every file."""
     try:
         with working_folder() as folder:
             _write(folder / OWN, files)
@@ -73,22 +74,30 @@ def _compile(
                 folder / NEEDED,
                 ((one.path, storage.read_content(one.org_id, one.digest)) for one in needed),
             )
-            outcome = run_protoc(
-                arguments=[
-                    f"--proto_path={OWN}",
-                    f"--proto_path={NEEDED}",
-                    f"--descriptor_set_out={OUT}",
-                    *(source_argument(OWN, path) for path, _ in files),
-                ],
-                folder=folder,
-                limits=LIMITS,
-            )
+            named = [source_argument(OWN, path) for path, _ in files]
+            outcome = _run(folder, LIMITS, named)
+            if search and not outcome.succeeded and not outcome.broke:
+                outcome = _search(folder, outcome, [path for path, _ in files])
             return outcome, (folder / OUT).read_bytes() if outcome.succeeded else b""
     except OSError as exc:
         logger.exception("registry.protoc_not_run")
         raise ServiceUnavailable(
             "The compiler cannot be run at the moment. Try again.", code="compiler_unavailable"
         ) from exc
+
+
+def _run(folder: Path, limits: Limits, arguments: Sequence[str]) -> Outcome:
+    roots = [f"--proto_path={OWN}", f"--proto_path={NEEDED}"]
+    out = f"--descriptor_set_out={OUT}"
+    return run_protoc(arguments=[*roots, out, *arguments], folder=folder, limits=limits)
+
+
+def _search(folder: Path, failed: Outcome, paths: Sequence[str]) -> Outcome:
+    """The failed outcome, with what a run through all files finds besides."""
+    _write(folder / EVERY, [(EVERY_FILE, importing_all(sorted(paths)).encode())])
+    limits = replace(LIMITS, wall_seconds=SEARCH_SECONDS, log_bytes=SEARCH_LOG_BYTES)
+    named = [f"--proto_path={EVERY}", source_argument(EVERY, EVERY_FILE)]
+    return replace(failed, errors=failed.errors + _run(folder, limits, named).errors)
 
 
 def _write(root: Path, files: Iterable[tuple[str, bytes]]) -> None:
@@ -102,7 +111,7 @@ def _write(root: Path, files: Iterable[tuple[str, bytes]]) -> None:
         target.write_bytes(content)
 
 
-def _refusal(outcome: Outcome, own: set[str]) -> InvalidInput:
+def _refusal(outcome: Outcome, own: Mapping[str, bytes]) -> InvalidInput:
     if outcome.timed_out:
         detail = f"Compiling took longer than {LIMITS.wall_seconds:.0f} seconds."
         return InvalidInput(detail, code="compiler_timeout")
@@ -112,19 +121,21 @@ def _refusal(outcome: Outcome, own: set[str]) -> InvalidInput:
             code="compiler_failed",
             log=outcome.log[:2_000],
         )
-    errors = [_described(error, own) for error in outcome.errors[:MAX_ERRORS]]
-    first = outcome.errors[0]
+    placed = [replace(error, file=_place(error.file)) for error in outcome.errors]
+    # Where all of them seem to follow from others, they are what there is to tell.
+    errors = own_faults(placed, own) or placed
+    shown = first_of_each(errors, MAX_ERRORS)
+    cut = f" Of {len(errors)} errors {MAX_ERRORS} are listed." if len(errors) > MAX_ERRORS else ""
     return InvalidInput(
-        f"The files do not compile: {_place(first.file)}: {first.message}",
+        f"The files do not compile: {shown[0].file}: {shown[0].message}{cut}",
         code="invalid_proto",
-        errors=errors,
+        errors=[_described(error, own) for error in shown],
     )
 
 
-def _described(error: ProtoError, own: set[str]) -> dict[str, Any]:
-    path = _place(error.file)
+def _described(error: ProtoError, own: Mapping[str, bytes]) -> dict[str, Any]:
     return {
-        "field": f"files/{path}" if path in own else path,
+        "field": f"files/{error.file}" if error.file in own else error.file,
         "code": "invalid_proto",
         "detail": error.message,
         "line": error.line,
@@ -134,42 +145,46 @@ def _described(error: ProtoError, own: set[str]) -> dict[str, Any]:
 
 def _place(file: str) -> str:
     """The path as it was pushed, of a path as protoc was given it."""
-    return file.removeprefix(f"{OWN}/").removeprefix(f"{NEEDED}/")
+    root, _, path = file.partition("/")
+    return path if root in (OWN, NEEDED, EVERY) else file
 
 
 def find_baseline(*, module: Module, version: str) -> Version | None:
-    """The version before a new one by precedence, yanked ones left out."""
+    """What a new version is compared with: the newest release before it, or else pre-release.
+
+    By precedence, yanked ones left out. docs/adr/0022 says why it is not simply the version before.
+    """
     before = Version.objects.in_use().filter(
         module=module, sort_key__lt=semver.parse(version).sort_key
     )
-    return before.order_by("-sort_key").first()
+    return before.latest_first().first()
 
 
 def compare_with_baseline(
     *, baseline: Version | None, push: Push, descriptors: bytes, needed_ids: Sequence[int]
 ) -> Comparison:
-    """What the push breaks of the version before it. Raises ServiceUnavailable.
+    """What the push breaks of its baseline. Raises ServiceUnavailable.
 
     A version that does not compile, published before there was validation, is compared with nothing.
     """
     if baseline is None:
-        return Comparison(None, (), is_announced=False)
-    announced = semver.announces_breaking(before=baseline.version, after=push.version)
+        return Comparison(None)
     old_files = source_files(org_id=baseline.org_id, versions=[baseline])
     closure = closure_of(version=baseline)
     new = sorted((f.path, f.digest) for f in push.files if f.path.endswith(".proto"))
     same = new == [(one.path, one.digest) for one in old_files]
     if same and sorted(needed_ids) == sorted(one.pk for one in closure):
-        return Comparison(baseline.pk, (), is_announced=announced)
+        return Comparison(baseline)
     contents = [(one.path, storage.read_content(one.org_id, one.digest)) for one in old_files]
     outcome, old = _compile(contents, source_files(org_id=baseline.org_id, versions=closure))
     if not outcome.succeeded:
         logger.warning("registry.baseline_does_not_compile", version=baseline.pk)
-        return Comparison(baseline.pk, (), is_announced=announced)
+        return Comparison(baseline)
     try:
         changes = tuple(breaking_changes(old, descriptors))
     except DecodeError as exc:
         raise InvalidInput(
             "The descriptors cannot be read: they are nested too deeply.", code="compiler_failed"
         ) from exc
-    return Comparison(baseline.pk, changes, is_announced=announced)
+    allowed = semver.may_break(before=baseline.version, after=push.version)
+    return Comparison(baseline, changes, is_allowed=allowed)

@@ -85,7 +85,7 @@ def _refuse_stale(module: Module, checked: CheckedPush) -> None:
     if module.breaking_policy != BreakingPolicy.REFUSE:
         return
     baseline = find_baseline(module=module, version=checked.push.version)
-    if (baseline.pk if baseline else None) != checked.comparison.baseline_id:
+    if baseline != checked.comparison.baseline:
         raise _changed(module)
 
 
@@ -98,13 +98,16 @@ def _changed(module: Module) -> Conflict:
 
 def refuse_breaking(module: Module, comparison: Comparison) -> None:
     """Raises Conflict (`breaking_change`) where the module's policy refuses what the push breaks."""
-    refused = module.breaking_policy == BreakingPolicy.REFUSE and not comparison.is_announced
-    if not comparison.changes or not refused:
+    baseline, changes = comparison.baseline, comparison.changes
+    is_refused = module.breaking_policy == BreakingPolicy.REFUSE and not comparison.is_allowed
+    if baseline is None or not changes or not is_refused:
         return
+    count = f"{len(changes)} promise{'s' if len(changes) > 1 else ''}"
     raise Conflict(
-        f"It breaks {len(comparison.changes)} promises of the version before. Keep them, or raise the"
-        " major number (before 1.0.0 the minor one).",
+        f"It breaks {count} of version {baseline.version}. Keep {'them' if len(changes) > 1 else 'it'},"
+        " or raise the major number (before 1.0.0 the minor one).",
         code="breaking_change",
+        compared_with=baseline.version,
         breaking_changes=[asdict(change) for change in comparison.shown],
     )
 

@@ -220,11 +220,20 @@ def test_a_public_module_of_another_organization_serves(owner, rival, cast):
     response = publish(owner, "pay", **wanted)
     assert response.status_code == 400
     assert response.json()["errors"][0]["code"] == "unavailable_dependency"
-    assert "rival/time@1.0.0" in response.json()["detail"]
+    # What is private is not named to others, here or where the public version is read.
+    detail = "rival/common@1.0.0 needs a version that is not public."
+    assert response.json()["detail"] == detail
+    seen = owner.get("/modules/rival/common/versions/1.0.0")
+    assert (seen.json()["dependencies"], seen.json()["private_dependencies"]) == ([], 1)
+    assert b"time@" not in seen.content
+    own = rival.get("/orgs/rival/modules/common/versions/1.0.0").json()
+    assert own["dependencies"] == ["time@1.0.0"]
     rival.patch("/orgs/rival/modules/time", {"is_public": True})
     response = publish(owner, "pay", **wanted)
     assert response.status_code == 201, response.content
     assert response.json()["dependencies"] == ["rival/common@1.0.0"]
+    seen = owner.get("/modules/rival/common/versions/1.0.0").json()
+    assert (seen["dependencies"], seen["private_dependencies"]) == (["time@1.0.0"], 0)
     # Nothing of theirs is counted as ours.
     assert gauge("versions", cast.org.pk) == 1
     assert gauge("storage", cast.org.pk) == len(proto("pay", "common")[0]["content"])
@@ -250,6 +259,7 @@ def test_made_private_it_goes_on_serving_who_depends_on_it(owner, rival, cast, a
     response = rival.delete("/orgs/rival/modules/time/versions/1.0.0")
     assert (response.status_code, response.json()["code"]) == (409, "version_in_use")
     assert response.json()["dependants"] == []
+    assert response.json()["detail"] == "3 other versions depend on it. Yank it instead."
     assert response.json()["dependants_elsewhere"] == 3
     assert b"pay" not in response.content
     assert rival.delete("/orgs/rival/modules/time").status_code == 409
@@ -273,6 +283,8 @@ def test_who_depends_on_a_purged_organization_is_told(owner, rival, cast):
     assert owner.get(f"{ACME}/pay/versions/1.0.0").json()["dependencies"] == ["rival/time@1.0.0"]
     later = publish(owner, "app", imports=["pay"], dependencies=["pay@1.0.0"])
     assert later.json()["errors"][0]["code"] == "unavailable_dependency"
+    gone = "acme/pay@1.0.0 needs rival/time@1.0.0, whose organization is gone."
+    assert later.json()["detail"] == gone
 
 
 def test_without_sharing_a_scope_sees_only_its_own(owner, rival, cast):

@@ -202,6 +202,45 @@ def test_environment_is_empty_and_network_is_away(folder, monkeypatch):
         assert run(folder).log == "[]\nno network\n"
 
 
+def test_no_socket_can_be_made_where_the_network_cannot_be_left(folder, tmp_path, monkeypatch):
+    cage = tmp_path / "cage.py"
+    cage.write_text(protoc.CAGE.read_text().replace("        leave_network()\n", ""))
+    monkeypatch.setattr(protoc, "CAGE", cage)
+    fake_protoc(
+        monkeypatch,
+        """
+        import ctypes, socket
+        tries = [socket.socket, socket.socketpair, lambda: socket.socket(socket.AF_UNIX)]
+        for one in tries:
+            try:
+                one()
+                print("made")
+            except OSError as exc:
+                print(type(exc).__name__)
+        io_uring = ctypes.CDLL(None, use_errno=True).syscall(425, 1, 0)
+        print(io_uring, ctypes.get_errno())
+        """,
+    )
+    outcome = run(folder)
+    assert outcome.log.split() == ["PermissionError"] * 3 + ["-1", "13"]
+
+
+def test_a_kernel_without_filters_runs_it_all_the_same(folder, tmp_path, monkeypatch):
+    """The child that tries the filter is killed, as by another machine's numbers."""
+    cage = tmp_path / "cage.py"
+    text = protoc.CAGE.read_text()
+    broken = text.replace(
+        "        install_filter(*FORBIDDEN[machine])\n        os._exit(0)\n",
+        "        os.kill(os.getpid(), signal.SIGSYS)\n",
+    )
+    assert broken != text
+    cage.write_text(broken)
+    monkeypatch.setattr(protoc, "CAGE", cage)
+    fake_protoc(monkeypatch, "import socket; socket.socketpair(); print('made')")
+    outcome = run(folder)
+    assert (outcome.exit, outcome.log) == (0, "made\n")
+
+
 def fail_inside(made):
     with working_folder() as folder:
         made.append(folder)

@@ -54,6 +54,19 @@ def test_an_outsider_reads_all_of_it(api, cast):
     assert archive.content == own.content
 
 
+@pytest.mark.parametrize("path", ["/archive?format=zip", "/files/a.proto"])
+def test_what_the_reader_has_already_is_not_read_again(api, monkeypatch, path):
+    outsider = api("outsider")
+    first = outsider.get(f"{URL}/versions/1.0.0{path}")
+
+    def unread(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("registry.storage.read_content", unread)
+    again = outsider.get(f"{URL}/versions/1.0.0{path}", headers={"If-None-Match": first["ETag"]})
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+
+
 def test_private_and_unknown_are_a_404_alike(owner, api):
     outsider = api("outsider")
     owner.patch("/orgs/acme/modules/pay", {"is_public": False})

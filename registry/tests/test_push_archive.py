@@ -35,6 +35,14 @@ def nothing_left(cast, stored):
     assert not list(Path(tempfile.gettempdir()).iterdir())
 
 
+def test_a_body_that_is_empty_is_told_so(owner, cast, stored):
+    response = post(owner, b"")
+    assert response.status_code == 400
+    errors = response.json()["errors"]
+    assert [(row["field"], row["detail"]) for row in errors] == [("archive", "The body is empty.")]
+    nothing_left(cast, stored)
+
+
 @pytest.mark.parametrize(("make", "kind"), [(tar, GZIP), (zipped, ZIP)])
 def test_an_archive_is_the_same_as_json(owner, cast, make, kind):
     make_module(owner, "money")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.semver import InvalidVersion, announces_breaking, parse
+from registry.semver import InvalidVersion, may_break, parse
 
 # In rising precedence; the middle is the example of semver.org, section 11.
 RISING = """
@@ -124,8 +124,11 @@ def test_sorting_by_key_is_sorting_by_precedence(texts):
         ("0.9.0", "0.10.0", True),
         ("0.1.0", "0.1.1", False),
         ("0.9.0", "1.0.0", True),
-        ("1.0.0-rc.1", "1.0.0", False),
+        ("1.0.0-rc.1", "1.0.0", True),
+        ("2.0.0-alpha.1", "2.0.0-alpha.2", True),
+        ("1.0.0", "1.1.0-rc.1", False),
+        ("0.2.0", "0.2.1-rc.1", False),
     ],
 )
 def test_which_numbers_announce_breaking_changes(before, after, announced):
-    assert announces_breaking(before=before, after=after) is announced
+    assert may_break(before=before, after=after) is announced

@@ -189,6 +189,29 @@ def test_a_module_may_refuse_it_unless_the_major_number_rises(owner, cast, modul
     assert push(owner, "1.0.1", OLD).json()["breaking_changes"] == []
 
 
+def test_a_release_is_held_to_the_release_before_and_pre_releases_to_none(owner):
+    owner.patch("/orgs/acme/modules/pay", {"breaking_policy": "refuse"})
+
+    def answer(version, content):
+        response = push(owner, version, content)
+        body = response.json()
+        return response.status_code, body["compared_with"], len(body["breaking_changes"])
+
+    third = files(a=V3 + "package p; message M { string a = 1; bytes b = 2; }")
+    # Where there are only pre-releases, each may break the one before, and tells it.
+    assert answer("1.0.0-alpha.1", OLD) == (201, None, 0)
+    assert answer("1.0.0-alpha.2", NEW) == (201, "1.0.0-alpha.1", 1)
+    assert answer("1.0.0", OLD) == (201, "1.0.0-alpha.2", 1)
+    # A candidate is held to what its release will be held to, and is not compared with afterwards.
+    assert answer("1.1.0-rc.1", NEW) == (409, "1.0.0", 1)
+    assert answer("2.0.0-alpha.1", NEW) == (201, "1.0.0", 1)
+    assert answer("2.0.0-alpha.2", third) == (201, "1.0.0", 1)
+    assert answer("2.0.0", third) == (201, "1.0.0", 1)
+    assert answer("2.0.1", NEW) == (409, "2.0.0", 1)
+    assert "1 promise of version 2.0.0. Keep it," in push(owner, "2.0.1", NEW).json()["detail"]
+    assert answer("1.0.1-rc.1", OLD) == (201, "1.0.0", 0)
+
+
 def test_before_one_the_minor_number_says_so(owner):
     owner.patch("/orgs/acme/modules/pay", {"breaking_policy": "refuse"})
     assert push(owner, "0.1.0", OLD).status_code == 201
@@ -238,3 +261,76 @@ def test_a_dry_run_checks_all_and_stores_nothing(owner, cast, module, stored):
     assert owner.post(f"{URL}?dry_run=true", new).json()["code"] == "quota_exceeded"
     assert Version.objects.count() == 1
     assert gauge("versions", cast.org.pk, module["id"]) == 1
+
+
+def faults(response):
+    assert response.json()["code"] == "invalid_proto"
+    return [(e["field"], e["line"], e["column"], e["detail"]) for e in response.json()["errors"]]
+
+
+def test_every_file_that_is_faulty_by_itself_is_told_and_no_other(owner, cast, stored):
+    head = V3 + "package p; "
+    taken = (
+        'Field number 1 has already been used in "p.{}" by field "x".'
+        " Next available field number is {}."
+    )
+    body = files(
+        z=head + "message Z { int32 x }",
+        base=head + "message Base {\n int32 x = 1; int32 y = 1; }",
+        # Nothing is wrong with these but what they import, directly or through another.
+        user=head + 'import "base.proto"; message User { Base base = 1; p.Base other = 2; }',
+        further=head + 'import "user.proto"; message Further { User user = 1; }',
+        # Faults of its own beside the one it imports.
+        both=head
+        + 'import "base.proto"; message Both {\n Base x = 1; Nothing n = 2; int32 z = 1; }',
+        missing=head + 'import "not/there.proto"; message M {}',
+        good=head + "message Good {}",
+    )
+    response = push(owner, "1.0.0", body)
+    assert response.status_code == 400
+    assert faults(response) == [
+        ("files/base.proto", 3, 25, taken.format("Base", 2)),
+        ("files/both.proto", 3, 14, '"Nothing" is not defined.'),
+        ("files/both.proto", 3, 39, taken.format("Both", 3)),
+        ("files/missing.proto", 2, 12, 'Import "not/there.proto" was not found or had errors.'),
+        ("files/z.proto", 2, 32, "Missing field number."),
+    ]
+    assert response.json()["detail"].startswith(
+        "The files do not compile: base.proto: Field number"
+    )
+    nothing_left(cast, stored)
+    assert faults(push(owner, "1.0.0", body[::-1])) == faults(response)
+
+
+def test_an_extension_that_a_faulty_file_defines_is_not_missed(owner):
+    options = (
+        'import "google/protobuf/descriptor.proto";'
+        " extend google.protobuf.FieldOptions { string mark = 50000; }"
+    )
+    body = files(
+        a=f'{V3}import "options.proto"; message A {{ string a = 1 [(mark) = "x"]; }}',
+        options=f"{V3}{options} message O {{ Gone gone = 1; }}",
+    )
+    assert [row[0] for row in faults(push(owner, "1.0.0", body))] == ["files/options.proto"]
+
+
+def test_a_fault_in_each_of_a_thousand_files_is_told_in_two_runs(owner, monkeypatch):
+    runs = []
+    real = validation.run_protoc
+    monkeypatch.setattr(validation, "run_protoc", lambda **kw: runs.append(1) or real(**kw))
+    body = files(
+        **{f"f{n:03}": f"{V3}message M{n} {{ Gone{n} a = 1; Lost b = 2; }}" for n in range(1000)}
+    )
+    response = push(owner, "1.0.0", body)
+    assert [row[0] for row in faults(response)] == [f"files/f{n:03}.proto" for n in range(100)]
+    assert response.json()["detail"].endswith("Of 2000 errors 100 are listed.")
+    assert len(runs) == 2
+
+
+def test_what_the_search_does_not_end_is_told_as_far_as_it_is_known(
+    owner, cast, stored, monkeypatch
+):
+    monkeypatch.setattr(validation, "SEARCH_SECONDS", 0.0)
+    body = files(a=V3 + "message A { Gone g = 1; }", b=V3 + "message B { Gone g = 1; }")
+    assert [row[0] for row in faults(push(owner, "1.0.0", body))] == ["files/a.proto"]
+    nothing_left(cast, stored)

@@ -60,10 +60,12 @@ def test_a_version_is_pushed_and_read_back(owner, cast, module, stored):
             {"path": "a/copy.proto", "size_bytes": 7, "sha256": text.hexdigest()},
             {"path": "b/user.proto", "size_bytes": 7, "sha256": text.hexdigest()},
         ],
+        "compared_with": None,
         "breaking_changes": [],
     }
     read = owner.get(f"{URL}/1.2.0-rc.1+b7")
-    assert {**read.json(), "breaking_changes": []} == response.json()
+    told = {"compared_with": None, "breaking_changes": []}
+    assert {**read.json(), **told} == response.json()
     assert read.headers["ETag"] == f'"version-{version.pk}"'
     assert (
         owner.get(

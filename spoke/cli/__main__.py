@@ -1,8 +1,6 @@
 """`python -m spoke.cli`, and the entry point `spoke`."""
 
-import sys
-
-from spoke.cli.app import run
+from spoke.cli.app import entry
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    entry()

@@ -1,6 +1,7 @@
 """`spoke`: the commands together, and how a run ends."""
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -56,6 +57,9 @@ def run(arguments: Sequence[str]) -> int:
         code = main.main(list(arguments), prog_name="spoke", standalone_mode=False)
     except click.Abort:
         click.echo("spoke: interrupted", err=True)
+        if "--json" in arguments:
+            error = {"detail": "Interrupted.", "exit_code": int(Exit.INTERRUPTED)}
+            click.echo(json.dumps({"error": error}, indent=2))
         return int(Exit.INTERRUPTED)
     except click.ClickException as exc:
         exc.show()
@@ -67,5 +71,6 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def entry() -> None:
-    """The entry point of an installed client."""
+    """The entry point: whoever ends it by a signal, the shell or CI, has it clear up first."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))

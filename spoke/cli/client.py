@@ -14,6 +14,7 @@ import requests
 import tenacity
 
 from spoke.cli import __version__
+from spoke.cli.config import trusted_certificates
 from spoke.cli.errors import CliError, Refused, Unreachable
 from spoke.cli.output import duration
 
@@ -101,6 +102,8 @@ class Api:
         self._session.auth = Bearer(token)
         self._session.headers["User-Agent"] = f"spoke-cli/{__version__}"
         self._session.headers["Accept"] = "application/json"
+        # requests itself looks at REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, which win.
+        self._session.verify = trusted_certificates() or True
         if account:
             self._session.headers[ACCOUNT_HEADER] = account
 

@@ -14,6 +14,8 @@ import tomli_w
 from spoke.cli.errors import UsageProblem
 
 VARIABLES = ("SPOKE_API_URL", "SPOKE_TOKEN", "SPOKE_ORG")
+# Files of certificates: requests' own names for one, and OpenSSL's.
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,18 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         token=token or (stored.token if same_server else ""),
         organization=organization or (stored.organization if same_server else ""),
     )
+
+
+def trusted_certificates(environ: Mapping[str, str] = os.environ) -> str:
+    """The file of certificates that the environment names; empty where it names none.
+
+    Raises UsageProblem where there is no such file.
+    """
+    for name in CERTIFICATES:
+        path = environ.get(name, "")
+        if path and not Path(path).exists():
+            raise UsageProblem(f"{name} names {path}, which is not there.")
+    return next((environ[name] for name in CERTIFICATES if environ.get(name)), "")
 
 
 def read(path: Path) -> Stored:

@@ -103,7 +103,8 @@ class Output:
             yield Meter(progress, label, None)
 
     def _progress(self, *columns: Any) -> Progress:
-        hidden = self.quiet or not self._err.is_terminal
+        # Not rich's own word for it: FORCE_COLOR, which CI sets, would make bars of a log.
+        hidden = self.quiet or not self._err.file.isatty()
         return Progress(*columns, console=self._err, transient=True, disable=hidden)
 
 
@@ -124,7 +125,7 @@ class Meter:
 
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
+    if not console.file.isatty():
         console.width = PIPED_WIDTH
     return console
 

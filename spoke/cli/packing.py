@@ -12,11 +12,20 @@ from typing import IO
 from pathspec import GitIgnoreSpec
 
 from spoke.cli.errors import UsageProblem
+from spoke.cli.output import size
 
 IGNORE_FILE = ".spokeignore"
 EXTENSIONS = (".proto", ".md", ".txt", ".yaml", ".yml", ".json")
 NAMES = frozenset({"LICENSE", "NOTICE", "buf.lock"})
-MAX_FILES = 1_000  # the server's limit; to find it out there would take a pointless upload
+# The server's limits; to find them out there would take a pointless upload.
+MAX_FILES = 1_000
+MAX_FILE_BYTES = 4 * 1024 * 1024
+# What package managers put beside sources; `!node_modules/` in the file takes it back in.
+IGNORED = ("node_modules/", "__pycache__/")
+# Not every system has them.
+OPENING = os.O_RDONLY | sum(
+    getattr(os, f"O_{name}", 0) for name in ("NOFOLLOW", "NONBLOCK", "BINARY")
+)
 
 
 @dataclass(frozen=True)
@@ -31,8 +40,9 @@ class SourceFile:
 def collect(folder: Path) -> list[SourceFile]:
     """The files below a folder that a version may hold, by path.
 
-    Left out are hidden files and folders, and what `.spokeignore` names. Raises UsageProblem for
-    links, for what is no plain file, for too many files, and when there is no .proto file.
+    Left out are hidden files and folders, node_modules and __pycache__, and what `.spokeignore` names.
+    Raises UsageProblem for links, for what is no plain file, for too many or too large files, and when
+    there is no .proto file.
     """
     found: list[SourceFile] = []
     for file in _walk(folder, _ignored(folder)):
@@ -62,7 +72,7 @@ def pack(files: list[SourceFile], target: IO[bytes]) -> None:
 
 def _add(archive: tarfile.TarFile, file: SourceFile) -> None:
     # What has become a link since the walk is not followed.
-    handle = os.open(file.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    handle = os.open(file.source, OPENING)
     with os.fdopen(handle, "rb") as content:
         info = tarfile.TarInfo(file.path)
         info.size = os.fstat(content.fileno()).st_size
@@ -77,7 +87,7 @@ def _ignored(folder: Path) -> GitIgnoreSpec:
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageProblem(f"{folder / IGNORE_FILE} cannot be read: {exc}.") from exc
     try:
-        return GitIgnoreSpec.from_lines(lines)
+        return GitIgnoreSpec.from_lines([*IGNORED, *lines])
     except ValueError as exc:
         raise UsageProblem(f"{folder / IGNORE_FILE}: {exc}.") from exc
 
@@ -116,6 +126,11 @@ def _plain(path: str, source: Path) -> SourceFile:
         raise _link(source)
     if not stat.S_ISREG(status.st_mode):
         raise UsageProblem(f"{source} is not a plain file.")
+    if status.st_size > MAX_FILE_BYTES:
+        raise UsageProblem(
+            f"{source} has {size(status.st_size)}; a file has at most {size(MAX_FILE_BYTES)}.",
+            hint=f"Leave it out in {IGNORE_FILE}, or divide it.",
+        )
     try:
         path.encode()
     except UnicodeEncodeError as exc:

@@ -50,7 +50,10 @@ class Unpacked:
 def unpack(
     archive: IO[bytes], into: Path, *, force: bool, digests: Mapping[str, str] | None = None
 ) -> Unpacked:
-    """Unpacks a tar.gz or zip into a folder: all of it, or on a refusal nothing.
+    """Unpacks a tar.gz or zip into a folder: all of it, or on a refusal or interruption nothing.
+
+    The files are written to a folder of their own and then moved; a folder that was not there comes
+    at once.
 
     Files that are there with the same content stay; others are only replaced with `force`. `digests`
     says by path which SHA-256 each file is to have. Raises UnsafeArchive and WouldOverwrite.
@@ -118,11 +121,9 @@ def _unpack(
             lines=[str(into / path) for path in there[:20]],
             hint="--force replaces these files; -o names another folder.",
         )
-    wanted = set(changing)
-    into.mkdir(parents=True, exist_ok=True)
-    for entry in entries:
-        if entry.path in wanted:
-            _write(entry, into / entry.path)
+    if changing or not into.exists():
+        wanted = set(changing)
+        _put([entry for entry in entries if entry.path in wanted], into)
     return Unpacked(written=changing, unchanged=unchanged)
 
 
@@ -145,7 +146,9 @@ def _checked(found: Iterable[Entry]) -> list[Entry]:
 
 def _is_safe(path: str) -> bool:
     segments = path.split("/")
-    return path.isprintable() and "\\" not in path and not {"", ".", ".."} & set(segments)
+    # Both lead to other places on Windows.
+    plain = "\\" not in path and ":" not in path
+    return path.isprintable() and plain and not {"", ".", ".."} & set(segments)
 
 
 def _check_parents(into: Path, path: str) -> None:
@@ -175,22 +178,23 @@ def _is_same(path: Path, digest: str) -> bool:
         return sha256(content) == digest
 
 
-def _write(entry: Entry, target: Path) -> None:
-    """Puts a file in its place at once; a link that is there is replaced, never followed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".spoke-", delete=False) as made:
-        try:
-            with entry.open() as content:
+def _put(entries: list[Entry], into: Path) -> None:
+    """The files are in the folder when this returns; a link in a file's place is replaced by it."""
+    # What is around a folder that is there may not be ours to write to.
+    place = into if into.is_dir() else into.parent
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix=".spoke-") as scratch:
+        # Made in the usual way, it has the mode that the umask says; the one around it is ours alone.
+        staged = Path(scratch) / "files"
+        staged.mkdir()
+        for entry in entries:
+            target = staged / entry.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with entry.open() as content, target.open("xb") as made:
                 shutil.copyfileobj(content, made)
-            made.close()
-            Path(made.name).chmod(0o666 & ~_umask())
-            Path(made.name).replace(target)
-        except BaseException:
-            Path(made.name).unlink(missing_ok=True)
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        if not os.path.lexists(into):
+            staged.rename(into)
+            return
+        for entry in entries:
+            (into / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            (staged / entry.path).replace(into / entry.path)

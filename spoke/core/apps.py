@@ -7,4 +7,5 @@ class CoreConfig(AppConfig):
     verbose_name = "API"
 
     def ready(self) -> None:
-        from spoke.core import checks  # noqa: F401, PLC0415 - registers the system checks
+        # They register system checks, and what is counted of tasks.
+        from spoke.core import checks, task_metrics  # noqa: F401, PLC0415

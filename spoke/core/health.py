@@ -6,6 +6,9 @@ from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from spoke.core import valkey
 
 
 def _database() -> None:
@@ -14,6 +17,8 @@ def _database() -> None:
 
 
 def _redis() -> None:
+    if valkey.is_silent():
+        raise RedisTimeoutError
     cache.get("health")
 
 

@@ -22,6 +22,8 @@ from spoke.core.models import IdempotencyRecord
 
 LIFETIME = timedelta(hours=24)
 MAX_KEY_LENGTH = 255
+# What belongs to the answer itself, not to the request that was just made: no-store guards a secret.
+KEPT_HEADERS = ("Location", "ETag", "Cache-Control")
 
 
 def read_key(request: Request) -> str | None:
@@ -72,12 +74,14 @@ def run_once(
     if record is not None:
         return _replay(record, request_hash, user_id)
     response = handler()
+    headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     IdempotencyRecord.objects.create(
         **{"user_id": user_id, **owner},
         key=key,
         request_hash=request_hash,
         response_status=response.status_code,
         response_body=sealing.seal(json.dumps(response.data, cls=JSONEncoder)),
+        response_headers=sealing.seal(json.dumps(headers)) if headers else "",
         created_at=now,
     )
     return response
@@ -141,7 +145,9 @@ def _replay(record: IdempotencyRecord, request_hash: str, user_id: int | None) -
             code="idempotency_key_reused",
         )
     body: Any = json.loads(sealing.unseal(record.response_body))
-    return Response(body, status=record.response_status, headers={"Idempotency-Replayed": "true"})
+    headers = json.loads(sealing.unseal(record.response_headers)) if record.response_headers else {}
+    headers["Idempotency-Replayed"] = "true"
+    return Response(body, status=record.response_status, headers=headers)
 
 
 def forget_organization(*, org_id: int) -> None:

@@ -15,7 +15,7 @@ from django_ratelimit.core import is_ratelimited
 from django_structlog.middlewares import RequestMiddleware
 from redis.exceptions import RedisError
 
-from spoke.core import tenancy
+from spoke.core import tenancy, valkey
 from spoke.core.errors import LengthRequired, RateLimited, ServiceUnavailable
 from spoke.core.http import client_address, wants_page
 from spoke.core.problem import is_outage, problem_response
@@ -115,6 +115,8 @@ class AnonymousRateLimitMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not request.path.startswith(self.PREFIXES):
             return self.get_response(request)
+        if valkey.is_silent():
+            return problem_response(ServiceUnavailable(OUTAGE))
         try:
             refused = is_ratelimited(  # type: ignore[no-untyped-call]
                 request,
@@ -123,7 +125,8 @@ class AnonymousRateLimitMiddleware:
                 rate=settings.ANONYMOUS_RATE_LIMIT,
                 increment=True,
             )
-        except RedisError:
+        except RedisError as error:
+            valkey.noticed(error)
             # Guessing passwords must not become free while the counter is away.
             return problem_response(ServiceUnavailable(OUTAGE))
         if refused:

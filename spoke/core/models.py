@@ -18,6 +18,8 @@ class IdempotencyRecord(models.Model):
     response_status = models.PositiveSmallIntegerField()
     # Sealed: an answer may hold a secret that is shown once.
     response_body = models.TextField()
+    # Sealed too; empty where the answer had none to keep, or an older release kept it.
+    response_headers = models.TextField(blank=True, default="", db_default="")
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:

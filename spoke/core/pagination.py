@@ -1,6 +1,7 @@
 """Cursor pagination: stable under inserts, the same shape on every list."""
 
 from typing import Any
+from urllib.parse import unquote
 
 from django.core.exceptions import FieldDoesNotExist
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -35,9 +36,13 @@ class CursorPagination(pagination.CursorPagination):
 
     def decode_cursor(self, request: Request) -> pagination.Cursor | None:
         try:
-            return super().decode_cursor(request)
+            found: pagination.Cursor | None = super().decode_cursor(request)
         except (exceptions.NotFound, ValueError) as exc:
             raise _foreign_cursor() from exc
+        sent = request.query_params.get("cursor")
+        if found is not None and (not sent or _encoded(found) != sent):
+            raise _foreign_cursor()  # decoding leaves out whatever is no base64
+        return found
 
     def paginate_queryset(
         self, queryset: Any, request: Request, view: Any = None
@@ -66,6 +71,13 @@ class CursorPagination(pagination.CursorPagination):
             "required": ["results", "next", "previous"],
             "properties": {"results": schema, "next": link, "previous": link},
         }
+
+
+def _encoded(cursor: pagination.Cursor) -> str:
+    pages = CursorPagination()
+    pages.base_url = ""
+    link: str = pages.encode_cursor(cursor)
+    return unquote(link.removeprefix("?cursor="))
 
 
 def _foreign_cursor() -> exceptions.ValidationError:

@@ -4,6 +4,7 @@ from http import HTTPStatus
 from itertools import takewhile
 from typing import Any
 
+from django.core.exceptions import SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -16,11 +17,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from spoke.core.errors import DomainError, ServiceUnavailable
+from spoke.core.errors import DomainError, InvalidInput, ServiceUnavailable
 from spoke.core.http import wants_page
 from spoke.core.requestid import current_request_id
 
 CONTENT_TYPE = "application/problem+json"
+NOT_UNDERSTOOD = "The request could not be understood."
 MAX_ERRORS = 100  # in one problem
 # SQLSTATE classes and codes of a database that is away, ending, full or too busy: worth a retry.
 RETRYABLE_STATES = ("08", "53", "57P", "55P03", "40001", "40P01", "57014", "25P03")
@@ -150,6 +152,8 @@ class ProblemHandler(ExceptionHandler):
             exc = ServiceUnavailable(
                 "A service that Spoke depends on is not reachable at the moment. Try again."
             )
+        if isinstance(exc, SuspiciousOperation):  # such as a thousand query parameters
+            exc = InvalidInput(NOT_UNDERSTOOD, code="bad_request")
         if isinstance(exc, DomainError):
             return DomainAPIException(exc)
         converted: Exception = super().convert_known_exceptions(exc)
@@ -180,7 +184,7 @@ def _plain(status: int, code: str, detail: str) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400: a request Django itself refuses (host, form size)."""
-    return _plain(400, "bad_request", "The request could not be understood.")
+    return _plain(400, "bad_request", NOT_UNDERSTOOD)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -11,6 +11,8 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
+from spoke.core.serializers import StrictQuerySerializer
+
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
@@ -57,11 +59,27 @@ def problem_example(
 
 
 class AutoSchema(BaseAutoSchema):
-    """Adds the problem answer, idempotency keys and preconditions where they apply."""
+    """Adds the problem answer, idempotency keys, preconditions and query parameters where they apply."""
 
     def get_override_parameters(self) -> list[Any]:
         extra = {"POST": [IDEMPOTENCY_KEY], "PUT": [IF_MATCH], "PATCH": [IF_MATCH]}
-        return [*super().get_override_parameters(), *extra.get(self.method, [])]
+        query = self._query_kind()
+        return [
+            *super().get_override_parameters(),
+            *extra.get(self.method, []),
+            *([query] if query._declared_fields else []),
+        ]
+
+    def _query_kind(self) -> type[StrictQuerySerializer]:
+        view: Any = self.view
+        kind: type[StrictQuerySerializer] = view.queries.get(view.action, StrictQuerySerializer)
+        return kind
+
+    def _get_pagination_parameters(self) -> list[dict[str, Any]]:
+        if not self._query_kind().PASSED:
+            return []
+        found: list[dict[str, Any]] = super()._get_pagination_parameters()  # type: ignore[no-untyped-call]
+        return found
 
     def _get_response_bodies(
         self, direction: Literal["request", "response"] = "response"

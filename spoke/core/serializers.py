@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
+from django.http import QueryDict
 from rest_framework import serializers
 
 UNKNOWN = "This field is not known."
+REPEATED = "This parameter is sent more than once."
 MAX_UNKNOWN = 100  # fields named in one refusal
 _own = threading.local()
 
@@ -48,14 +50,32 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class StrictQuerySerializer(StrictSerializer):
-    """Query parameters. Those of pagination pass."""
+    """Query parameters, each sent once unless it is a list. As it stands it takes none.
 
-    ALWAYS_KNOWN = {"cursor", "limit"}
+    Which action takes which a view says in `queries`.
+    """
 
-    def to_internal_value(self, data: Any) -> Any:
-        return super().to_internal_value(
-            {key: data[key] for key in data if key not in self.ALWAYS_KNOWN}
-        )
+    PASSED: ClassVar[frozenset[str]] = frozenset()  # judged elsewhere
+
+    def to_internal_value(self, data: QueryDict) -> Any:
+        sent: dict[str, Any] = {}
+        repeated = {}
+        for name, values in data.lists():
+            if isinstance(self.fields.get(name), serializers.ListField):
+                sent[name] = values
+            elif len(values) > 1 and (name in self.fields or name in self.PASSED):
+                repeated[name] = [REPEATED]
+            elif name not in self.PASSED:
+                sent[name] = values[0]
+        if repeated:
+            raise serializers.ValidationError(repeated, code="repeated")
+        return super().to_internal_value(sent)
+
+
+class PageQuerySerializer(StrictQuerySerializer):
+    """Those of a list, whose pages `spoke.core.pagination` makes."""
+
+    PASSED = frozenset({"cursor", "limit"})
 
 
 class BoundedListField(serializers.ListField):

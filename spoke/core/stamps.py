@@ -6,7 +6,8 @@ the next request wherever that arrives. What is remembered must be loaded after 
 change in between then shows as another stamp.
 
 A process killed between its commit and the touch, or one that cannot reach Valkey then, leaves others
-with what they remember for at most PRINCIPAL_CACHE_SECONDS.
+with what they remember for at most PRINCIPAL_CACHE_SECONDS. Where Valkey merely does not answer, the
+touch is made once it does.
 """
 
 import uuid
@@ -34,7 +35,7 @@ def stamp_key(org_id: int) -> str:
 def read_stamp(org_id: int) -> str | None:
     """The organization's stamp; None while Valkey is away."""
     try:
-        stamp = valkey.request_client().get(stamp_key(org_id))
+        stamp = valkey.call(valkey.request_client(), "GET", stamp_key(org_id))
     except RedisError:
         return None
     return stamp.decode() if isinstance(stamp, bytes) else ""
@@ -47,8 +48,10 @@ def touch(org_id: int) -> None:
 
 def _renew(org_id: int) -> None:
     try:
-        # Of a task's patience: a change that is not announced is worth waiting for.
-        valkey.task_client().set(stamp_key(org_id), uuid.uuid4().hex, ex=LIFE_SECONDS)
+        client = valkey.request_client()
+        valkey.call(client, "SET", stamp_key(org_id), uuid.uuid4().hex, "EX", LIFE_SECONDS)
     except RedisError as exc:
+        if valkey.afterwards(lambda: _renew(org_id)):
+            return  # announced as soon as Valkey answers
         MISSED.inc()
         logger.error("stamps.not_touched", org_id=org_id, cause=repr(exc))

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -17,8 +18,11 @@ from django.conf import settings
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
+
+from spoke.core.silence import Silence
 
 SHARDS = 64
 # A request waits no longer for Valkey; a task may.
@@ -95,7 +99,11 @@ def call(client: "Redis", *command: Any) -> Any:
     """One command on this thread's own connection. Raises RedisError.
 
     A connection that the server closed while it was idle is opened anew; a call is never sent twice.
+    While the server is known not to answer, nothing is sent: a TimeoutError comes at once.
     """
+    silence = _silence(settings.REDIS_URL)
+    if silence.lasting:
+        raise RedisTimeoutError("Valkey does not answer, and is asked aside until it does.")
     connection = _wires.of(client)
     try:
         if connection.is_connected and _is_stale(connection):
@@ -104,9 +112,35 @@ def call(client: "Redis", *command: Any) -> Any:
         return connection.read_response()
     except ResponseError:
         raise  # an answer like any other: the connection is in step
-    except BaseException:
+    except BaseException as error:
         connection.disconnect()  # or the next call would read this one's answer
+        if isinstance(error, RedisTimeoutError):
+            silence.begin()
         raise
+
+
+@lru_cache(maxsize=8)
+def _silence(url: str) -> Silence:
+    return Silence(lambda: _client(url, REQUEST_TIMEOUT).ping())
+
+
+os.register_at_fork(after_in_child=_silence.cache_clear)  # the watching thread is the parent's
+
+
+def is_silent() -> bool:
+    """Whether Valkey is known not to answer just now."""
+    return _silence(settings.REDIS_URL).lasting
+
+
+def noticed(error: Exception) -> None:
+    """An error of another client of the same server, which may have waited in vain."""
+    if isinstance(error, RedisTimeoutError):
+        _silence(settings.REDIS_URL).begin()
+
+
+def afterwards(act: Callable[[], object]) -> bool:
+    """Keeps an act for when Valkey answers again. False where it is not kept."""
+    return _silence(settings.REDIS_URL).afterwards(act)
 
 
 def request_client() -> "Redis":

@@ -1,6 +1,6 @@
 """The one base of every API view: govern first, then run the handler in one scoped transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from spoke.core import idempotency, tenancy
 from spoke.core.errors import PreconditionFailed
-from spoke.core.serializers import StrictSerializer
+from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
 
 
 class SpokeViewSet(GenericViewSet[Any]):
@@ -30,6 +30,9 @@ class SpokeViewSet(GenericViewSet[Any]):
     # What an answer's Allow is made of. Nothing answers OPTIONS or TRACE.
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     now: datetime
+    # The query parameters that an action takes; one that is not named here takes none.
+    queries: ClassVar[Mapping[str, type[StrictQuerySerializer]]] = {}
+    query: dict[str, Any]
     # Actions that take no body; one that is sent all the same is refused.
     without_body: ClassVar[frozenset[str]] = frozenset()
     # Actions that call others over the network: they run outside of a transaction, and open their own.
@@ -62,6 +65,7 @@ class SpokeViewSet(GenericViewSet[Any]):
         return handler
 
     def _run(self, request: Request, handler: Callable[[], Response]) -> Response:
+        self.query = self._read_query(request)
         if request.method in ("POST", "PUT", "PATCH"):
             self._read_body(request)
         key = idempotency.read_key(request) if request.method == "POST" else None
@@ -98,12 +102,23 @@ class SpokeViewSet(GenericViewSet[Any]):
             handler=handler,
         )
 
+    def query_kind(self, request: Request) -> type[StrictQuerySerializer]:
+        """What the request's query parameters are held against."""
+        return self.queries.get(self.action or "", StrictQuerySerializer)
+
     def before_transaction(self, request: Request) -> None:
         """Slow work that must hold no lock, such as writing files; it may be repeated or orphaned.
 
         It also runs when the answer is then replayed under an Idempotency-Key, so an override keeps
         a refusal for the handler to raise.
         """
+
+    def _read_query(self, request: Request) -> dict[str, Any]:
+        kind = self.query_kind(request)
+        if not kind._declared_fields and not request.query_params:
+            return {}
+        found: dict[str, Any] = self.valid(kind, request.query_params)
+        return found
 
     def _read_body(self, request: Request) -> None:
         """Reads and parses the body before the transaction opens: a slow client holds no lock."""

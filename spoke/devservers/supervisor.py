@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from .places import Instance
 from .stripe_place import KEY, StripePlace
 
 # Every queue of the settings' task routes: a worker consumes those it is told, and no others.
-QUEUES = "default,email,metering,billing,webhooks,compile"
+QUEUES = "default,email,metering,billing,compile"
 SETUP_COMMANDS = ("migrate", "seed_plans", "seed_demo")
 STOP_SECONDS = 15.0
 UNREADY_SECONDS = 60.0
@@ -79,6 +80,7 @@ class Supervisor:
         self.setup_lock = FileLock(home / "setup.lock")
         self.beat_lock = FileLock(home / "beat.lock")
         self.schedule = home / "beat-schedule"
+        self.metrics = home / f"metrics-{self.address.port}"
         self.stripe = StripePlace(root)
 
     def run(self) -> int:
@@ -111,12 +113,16 @@ class Supervisor:
             "SPOKE_BASE_URL": self.address.url,
             "DJANGO_SETTINGS_MODULE": "spoke.settings",
             "PYTHONUNBUFFERED": "1",
+            "PROMETHEUS_MULTIPROC_DIR": str(self.metrics),
             # Static files are served from where they are; nobody collects them here.
             "PYTHONWARNINGS": "ignore:No directory at:UserWarning",
         }
         self.stripe.forget_taken_port()
         for name, value in (defaults | self.stripe.environment()).items():
             os.environ.setdefault(name, value)
+        # What an earlier run counted is not of this one.
+        shutil.rmtree(self.metrics, ignore_errors=True)
+        self.metrics.mkdir(parents=True)
 
     def _set_up(self) -> bool:
         """Bring the database's content up to date, one supervisor at a time."""

@@ -61,7 +61,7 @@ def test_every_model_that_is_not_registered_is_shown_inside_another():
 def run_action(client: Client, model: str, action: str, pk: int):
     return client.post(
         reverse(f"admin:orgs_{model}_changelist"),
-        {"action": action, "_selected_action": [pk]},
+        {"action": action, "_selected_action": [pk], "confirmed": "yes", "reason": "Asked for."},
         follow=True,
     )
 
@@ -79,6 +79,25 @@ def test_suspending_and_lifting_is_audited_as_staff(staff, cast, api):
     ]
 
 
+def test_closing_and_suspending_ask_first_and_keep_why(staff, cast, api):
+    listing = reverse("admin:orgs_organization_changelist")
+    told = {
+        "suspend": "from the next request on they read and do not write",
+        "close": "its pending invitations and 0 service tokens are revoked for good",
+    }
+    for action, words in told.items():
+        page = staff.post(listing, {"action": action, "_selected_action": [cast.org.pk]})
+        assert "(acme) of owner@example.com, 4 members" in page.text
+        assert words in page.text
+        assert Organization.objects.get(pk=cast.org.pk).status == "active"
+    assert not AuditEvent.objects.filter(org=cast.org).exists()
+    run_action(staff, "organization", "suspend", cast.org.pk)
+    assert api("owner").get("/orgs/acme").json()["status_reason"] == "Asked for."
+    run_action(staff, "organization", "close", cast.org.pk)
+    event = AuditEvent.objects.get(org=cast.org, action="organization.closed")
+    assert event.data == {"reason": "Asked for."}
+
+
 def test_a_refused_action_says_why(staff, cast):
     run_action(staff, "organization", "close", cast.org.pk)
     page = run_action(staff, "organization", "suspend", cast.org.pk)
@@ -88,6 +107,12 @@ def test_a_refused_action_says_why(staff, cast):
 def test_a_token_is_revoked_at_once(staff, cast, api):
     client = api("viewer")
     token = ApiToken.objects.get(user=cast.viewer)
+    asked = staff.post(
+        reverse("admin:orgs_apitoken_changelist"),
+        {"action": "revoke", "_selected_action": [token.pk]},
+    )
+    assert "of viewer@example.com, never used: it stops working at once" in asked.text
+    assert client.get("/me").status_code == 200
     run_action(staff, "apitoken", "revoke", token.pk)
     assert client.get("/me").status_code == 401
 

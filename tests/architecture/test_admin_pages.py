@@ -89,6 +89,11 @@ def test_secrets_of_second_factors_are_neither_shown_nor_made(staff, cast):  # n
 def test_staff_say_that_an_address_is_verified(staff, cast):  # noqa: F811
     row = EmailAddress.objects.create(user=cast.viewer, email="second@example.com")
     sent = {"action": "verify", "_selected_action": [row.pk]}
+    asked = staff.post("/admin/account/emailaddress/", sent).text
+    assert "second@example.com of viewer@example.com: with it they sign in" in asked
+    row.refresh_from_db()
+    assert row.verified is False
+    sent["confirmed"] = "yes"
     assert "done" in staff.post("/admin/account/emailaddress/", sent, follow=True).text
     row.refresh_from_db()
     assert row.verified is True

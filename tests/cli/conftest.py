@@ -18,6 +18,7 @@ from django.utils import timezone
 from orgs.roles import Scope
 from orgs.services.tokens import create_personal_token
 from spoke.cli.app import run as run_cli
+from spoke.cli.config import CERTIFICATES
 from spoke.core import tenancy
 from tests.cli.stand_in import StandIn, standing_in
 
@@ -43,7 +44,7 @@ Spoke = Callable[..., Result]
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No settings but a test's own; the current folder is empty."""
-    for name in ("SPOKE_TOKEN", "SPOKE_API_URL", "SPOKE_ORG", "COLUMNS"):
+    for name in ("SPOKE_TOKEN", "SPOKE_API_URL", "SPOKE_ORG", "COLUMNS", *CERTIFICATES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     work = tmp_path / "work"

@@ -1,6 +1,7 @@
 """A small HTTP server that answers by a script, and keeps what it was asked."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,12 +97,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def standing_in() -> Iterator[StandIn]:
+def standing_in(tls: ssl.SSLContext | None = None) -> Iterator[StandIn]:
     class Handler(_Handler):
         """Of this server alone."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Handler.world = StandIn(f"http://127.0.0.1:{server.server_address[1]}")
+        scheme = "https" if tls else "http"
+        Handler.world = StandIn(f"{scheme}://127.0.0.1:{server.server_address[1]}")
+        if tls:
+            # The handshake in the thread of its connection, where it may fail.
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -1,18 +1,27 @@
 """The command line as a process, and what holds of every command."""
 
+import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import click
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from spoke.cli import __version__, config
 from spoke.cli.app import main
 from tests.cli.conftest import TOKEN
-from tests.cli.stand_in import Reply
+from tests.cli.stand_in import Reply, standing_in
 from tests.support.running import ROOT
 
 
@@ -25,6 +34,31 @@ def leaves(group: click.Group, *before: str) -> list[tuple[str, ...]]:
         else:
             found.append((*before, name))
     return found
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
 
 
 def process(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
@@ -155,18 +189,37 @@ def test_a_damaged_file_of_settings_can_be_removed(spoke, home):
     assert (spoke("whoami").code, spoke("logout").code, path.exists()) == (2, 0, False)
 
 
-def test_ctrl_c_ends_with_130(server):
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_pipeline_s_end_are_130(server, by):
     child: list[subprocess.Popen[str]] = []
 
     def interrupt(asked):
-        child[0].send_signal(signal.SIGINT)
+        child[0].send_signal(by)
         child[0].wait(timeout=30)
         return Reply(200, {})
 
     server.on("GET /me", interrupt)
-    child.append(process("whoami", SPOKE_API_URL=server.url, SPOKE_TOKEN=TOKEN))
+    child.append(process("whoami", "--json", SPOKE_API_URL=server.url, SPOKE_TOKEN=TOKEN))
     out, err = child[0].communicate(timeout=60)
-    assert (child[0].returncode, out, err) == (130, "", "\nspoke: interrupted\n")
+    assert (child[0].returncode, err) == (130, "\nspoke: interrupted\n")
+    assert json.loads(out) == {"error": {"detail": "Interrupted.", "exit_code": 130}}
+
+
+def test_a_server_of_one_s_own_certificate_is_trusted_by_ssl_cert_file(
+    tmp_path, home, spoke, monkeypatch
+):
+    certificate, key = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("SPOKE_TOKEN", TOKEN)
+    with standing_in(context) as server:
+        server.on("GET /me", Reply(200, {"kind": "user", "email": "a@b.example"}))
+        monkeypatch.setenv("SPOKE_API_URL", server.url)
+        done = spoke("whoami", "--json")
+        assert (done.code, "no valid certificate" in done.err, server.asked) == (4, True, [])
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert spoke("whoami", "--json").code == 0
+        assert server.calls() == ["GET /me"]
 
 
 def test_a_reader_that_leaves_is_no_error_of_ours(server):

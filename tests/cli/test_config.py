@@ -86,3 +86,15 @@ def test_a_relative_xdg_folder_is_ignored(monkeypatch, tmp_path):
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(UsageProblem):
         config.normal_url(url)
+
+
+def test_certificates_are_those_that_the_environment_names(tmp_path):
+    one, other = tmp_path / "one.pem", tmp_path / "other.pem"
+    one.touch()
+    other.touch()
+    assert config.trusted_certificates({}) == ""
+    assert config.trusted_certificates({"SSL_CERT_FILE": str(one)}) == str(one)
+    both = {"SSL_CERT_FILE": str(one), "REQUESTS_CA_BUNDLE": str(other)}
+    assert config.trusted_certificates(both) == str(other)
+    with pytest.raises(UsageProblem, match=r"SSL_CERT_FILE names /nowhere\.pem"):
+        config.trusted_certificates({"SSL_CERT_FILE": "/nowhere.pem"})

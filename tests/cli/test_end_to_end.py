@@ -198,3 +198,36 @@ def test_a_push_whose_answer_is_lost_is_published_once(
     assert (first.status_code, second.status_code) == (201, 201)
     assert second.headers["Idempotency-Replayed"] == "true"
     assert second.json()["id"] == first.json()["id"]
+
+
+def test_each_command_prints_the_document_that_is_documented(spoke, live_server, token, home):
+    def printed(*arguments):
+        done = spoke(*arguments, "--json", "--quiet")
+        assert (done.code, done.err) == (0, ""), done.err
+        return done.document
+
+    (home / "pay").mkdir()
+    (home / "pay/a.proto").write_text('syntax = "proto3"; message A { string a = 1; }')
+    here = {"api_url", "organization", "me"}
+    unpacked = {"directory", "written", "unchanged"}
+    options = ("--api-url", live_server.url, "--token", token("owner"))
+    assert printed("login", *options).keys() == printed("whoami").keys() == here
+    assert printed("orgs", "use", "acme") == {"organization": "acme"}
+    assert [row["name"] for row in printed("orgs")] == ["acme"]
+    assert printed("modules", "create", "pay")["name"] == "pay"
+    assert [row["name"] for row in printed("modules")] == ["pay"]
+    for options, status in ((["--dry-run"], "checked"), ([], "published"), ([], "unchanged")):
+        pushed = printed("push", "pay", "1.0.0", "pay", *options)
+        assert pushed.keys() == {"status", "version"}
+        assert (pushed["status"], pushed["version"]["version"]) == (status, "1.0.0")
+    assert [row["version"] for row in printed("versions", "pay")] == ["1.0.0"]
+    pulled = printed("pull", "pay", "-o", "back")
+    assert pulled.keys() == {"version", *unpacked}
+    assert pulled["written"] == ["a.proto"]
+    compiled = printed("compile", "pay", "-l", "python")
+    assert compiled.keys() == {"job", *unpacked}
+    assert printed("compile", "pay", "-l", "python", "--no-wait")["status"] == "succeeded"
+    assert printed("yank", "pay@1.0.0")["yanked_at"]
+    assert printed("unyank", "pay@1.0.0")["yanked_at"] is None
+    assert printed("usage").keys() == {"organization", "usage", "upcoming"}
+    assert printed("logout") == {"removed": True}

@@ -1,11 +1,12 @@
 """How sizes, times, amounts and the server's words are shown."""
 
+import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from spoke.cli import output
-from spoke.cli.errors import Refused, change_row, field_row
+from spoke.cli.errors import CliError, Refused, change_row, field_row
 from spoke.core import money
 
 
@@ -103,3 +104,29 @@ def test_a_refusal_says_all_that_helps():
         "raise the limit: https://spoke.example/orgs/7/subscription",
     ]
     assert change_row({"rule": "R", "path": "p", "message": "m"}) == "p: m (R)"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("stream", "shown"), [(Terminal, True), (io.StringIO, False)])
+def test_progress_is_for_terminals_whatever_the_environment_says(monkeypatch, stream, shown):
+    for name, value in (("FORCE_COLOR", "1"), ("TTY_COMPATIBLE", "1"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    written = stream()
+    monkeypatch.setattr("sys.stderr", written)
+    with output.Output(as_json=False, quiet=False).transfer("Sending", 10) as meter:
+        meter.at(5)
+    assert ("Sending" in written.getvalue()) is shown
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("1", False), ("", True)])
+def test_no_color_is_heeded(monkeypatch, no_color, coloured):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    written = Terminal()
+    monkeypatch.setattr("sys.stderr", written)
+    output.Output(as_json=False, quiet=False).error(CliError("No."))
+    assert ("\x1b[1;31m" in written.getvalue()) is coloured

@@ -46,6 +46,7 @@ def test_the_server_s_rules_are_the_client_s():
     assert packing.EXTENSIONS == rules.EXTENSIONS
     assert packing.NAMES == rules.NAMES_WITHOUT_EXTENSION
     assert packing.MAX_FILES == rules.MAX_FILES
+    assert packing.MAX_FILE_BYTES == rules.MAX_FILE_BYTES
 
 
 def test_what_spokeignore_names_is_left_out(tmp_path):
@@ -58,6 +59,22 @@ def test_what_spokeignore_names_is_left_out(tmp_path):
         "vendor/keep.proto",
         "x/gen/d.proto",
     ]
+
+
+def test_what_package_managers_put_there_is_left_out_unless_it_is_wanted(tmp_path):
+    write(tmp_path, "a.proto", "node_modules/b.proto", "x/node_modules/c.json", "__pycache__/d.txt")
+    assert [file.path for file in collect(tmp_path)] == ["a.proto"]
+    (tmp_path / ".spokeignore").write_text("!node_modules/\n/x/\n")
+    assert [file.path for file in collect(tmp_path)] == ["a.proto", "node_modules/b.proto"]
+
+
+def test_a_file_that_the_server_would_refuse_is_not_sent(tmp_path):
+    write(tmp_path, "a.proto")
+    (tmp_path / "data.json").write_bytes(b" " * (4 * 1024**2))
+    assert len(collect(tmp_path)) == 2
+    (tmp_path / "data.json").write_bytes(b" " * (4 * 1024**2 + 1))
+    with pytest.raises(UsageProblem, match=r"data\.json has 4\.0 MiB; a file has at most 4\.0 MiB"):
+        collect(tmp_path)
 
 
 @pytest.mark.parametrize("target", ["a.proto", "folder", "nowhere.proto", "/etc/passwd"])

@@ -73,13 +73,14 @@ def test_a_push_whose_answer_is_lost_is_sent_again_as_it_was(spoke, signed_in, p
 
 def test_a_dry_run_says_what_would_break(spoke, signed_in, protos):
     change = {"path": "a/b.proto", "rule": "FIELD_REMOVED", "message": "Field 2 is gone."}
-    signed_in.on(PUSH, Reply(200, {**VERSION, "dry_run": True, "breaking_changes": [change]}))
+    found = {"dry_run": True, "compared_with": "1.1.0", "breaking_changes": [change]}
+    signed_in.on(PUSH, Reply(200, {**VERSION, **found}))
     done = spoke("push", "payments", "1.2.0", protos, "--dry-run", "--json")
     assert signed_in.asked[0].query == [("version", "1.2.0"), ("dry_run", "true")]
     assert done.document["status"] == "checked"
     assert done.document["version"]["breaking_changes"] == [change]
     assert done.err.splitlines() == [
-        "Breaking change: a/b.proto: Field 2 is gone. (FIELD_REMOVED)",
+        "Breaking change since 1.1.0: a/b.proto: Field 2 is gone. (FIELD_REMOVED)",
         "acme/payments 1.2.0 could be published: 1 file, 19 B. Nothing was.",
     ]
 

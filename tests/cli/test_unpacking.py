@@ -42,7 +42,17 @@ def nothing_written(tmp_path, into) -> bool:
     return not into.exists() and list(tmp_path.rglob("*")) in ([], [into.parent])
 
 
-PATHS = ["/abs.proto", "../up.proto", "a/../../up.proto", "a//b", "./a", "a\\b", "a\nb", ".."]
+PATHS = [
+    "/abs.proto",
+    "../up.proto",
+    "C:/x.proto",
+    "a/../../up.proto",
+    "a//b",
+    "./a",
+    "a\\b",
+    "a\nb",
+    "..",
+]
 
 
 @pytest.mark.parametrize("make", [tar_of, zip_of])
@@ -160,3 +170,55 @@ def test_files_are_as_the_umask_says_whatever_the_archive_says(into):
     info.mode = 0o6777
     unpack(tar_of(more=(info,)), into, force=False)
     assert stat.S_IMODE((into / "a.proto").stat().st_mode) & 0o7133 == 0
+
+
+class Stopped(BaseException):
+    """As Ctrl-C, in the middle of a file."""
+
+
+def interrupted(monkeypatch, after):
+    """Copying `after` files works, then somebody presses Ctrl-C."""
+    left = [after]
+    copy = unpacking.shutil.copyfileobj
+
+    def stop(source, target):
+        if not left[0]:
+            target.write(b"half")
+            raise Stopped
+        left[0] -= 1
+        copy(source, target)
+
+    monkeypatch.setattr(unpacking.shutil, "copyfileobj", stop)
+
+
+@pytest.mark.parametrize("make", [tar_of, zip_of])
+def test_what_is_interrupted_has_written_nothing(tmp_path, into, make, monkeypatch):
+    archive = make(("a/b.proto", b"1"), ("c.proto", b"2"))
+    with monkeypatch.context() as patch:
+        interrupted(patch, after=1)
+        with pytest.raises(Stopped):
+            unpack(archive, into, force=False)
+    assert nothing_written(tmp_path, into)
+    assert unpack(archive, into, force=False).written == ["a/b.proto", "c.proto"]
+    newer = make(("a/b.proto", b"3"), ("d.proto", b"4"))
+    with monkeypatch.context() as patch:
+        interrupted(patch, after=1)
+        with pytest.raises(Stopped):
+            unpack(newer, into, force=True)
+    files = {p.relative_to(into).as_posix() for p in into.rglob("*") if p.is_file()}
+    assert files == {"a/b.proto", "c.proto"}
+    assert (into / "a/b.proto").read_bytes() == b"1"
+
+
+def test_only_the_folder_itself_has_to_be_writable(tmp_path, monkeypatch):
+    into = tmp_path / "around" / "into"
+    into.mkdir(parents=True)
+    made = []
+    real = unpacking.tempfile.TemporaryDirectory
+    monkeypatch.setattr(
+        unpacking.tempfile,
+        "TemporaryDirectory",
+        lambda **options: made.append(options["dir"]) or real(**options),
+    )
+    unpack(tar_of(("a", b"1")), into, force=False)
+    assert (made, [p.name for p in into.iterdir()]) == ([into], ["a"])

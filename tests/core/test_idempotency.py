@@ -121,3 +121,56 @@ def test_the_stored_answer_is_not_readable(committed_cast):
         record = IdempotencyRecord.objects.get()
     assert "spk_secret" not in str(record.response_body)
     assert run(committed_cast.org, never).data == {"token": "spk_secret"}
+
+
+def own_headers(response):
+    """Those that are not the response class's own."""
+    return {name: value for name, value in response.headers.items() if name != "Content-Type"}
+
+
+def test_a_replayed_answer_has_the_headers_that_belong_to_it(committed_cast):
+    headers = {
+        "Location": "/made/1",
+        "ETag": '"made-1"',
+        "Cache-Control": "no-store",
+        "X-Other": "1",
+    }
+    run(committed_cast.org, lambda: Response({"made": 1}, status=201, headers=headers))
+    again = run(committed_cast.org, never)
+    kept = {name: value for name, value in headers.items() if name != "X-Other"}
+    assert own_headers(again) == {**kept, "Idempotency-Replayed": "true"}
+    with door():
+        assert "/made/1" not in IdempotencyRecord.objects.get().response_headers
+
+
+def test_an_answer_kept_by_the_release_before_is_replayed_without_them(committed_cast):
+    run(committed_cast.org, answer())
+    with door(), connection.cursor() as cursor:
+        columns = "org_id, user_id, request_hash, response_status, response_body, created_at"
+        cursor.execute(
+            f"INSERT INTO core_idempotencyrecord (key, {columns})"
+            f" SELECT 'older', {columns} FROM core_idempotencyrecord"
+        )
+    again = run(committed_cast.org, never, key="older")
+    assert (again.status_code, again.data) == (201, {"made": 1})
+    assert own_headers(again) == {"Idempotency-Replayed": "true"}
+
+
+def test_a_replayed_secret_is_stored_by_no_cache_and_a_made_thing_is_found(cast, api):
+    client = api("owner")
+
+    def twice(address, body):
+        headers = {"Idempotency-Key": "k" + address}
+        first, again = (client.post(address, body, headers=headers) for _ in range(2))
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert again.headers["Idempotency-Replayed"] == "true"
+        return first.headers, again.headers
+
+    _, again = twice("/orgs/acme/tokens", {"name": "ci", "role": "viewer", "scopes": ["read"]})
+    assert again["Cache-Control"] == "no-store"
+    first, again = twice("/orgs/acme/members", {"user_id": cast.outsider.pk, "role": "developer"})
+    assert (
+        again["Location"] == first["Location"] == f"/orgs/{cast.org.pk}/members/{cast.outsider.pk}"
+    )
+    assert again["ETag"] == first["ETag"]
+    assert again["Cache-Control"] == first["Cache-Control"] == "private, no-cache"

@@ -1,49 +1,16 @@
 """The tours, as a newcomer takes them: a real web server, a real worker, real mail."""
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
-import pytest
-from django.conf import settings
-from django.db import connection
-
 from spoke.devservers.banner import read_env
 from spoke.devservers.errors import wait_until
 from spoke.devservers.stripe.control import Control
 from spoke.devservers.stripe_place import KEY
-from tests.support.running import ROOT, free_port, process, running_web
-
-WORKER = ["celery", "--quiet", "-A", "spoke", "worker", "--pool", "solo", "--loglevel", "WARNING"]
-QUEUES = [
-    "-Q",
-    "default,email,metering,billing,webhooks,compile",
-    "--without-gossip",
-    "--without-mingle",
-]
-
-
-@pytest.fixture
-def environment(transactional_db: None, tmp_path: Path) -> dict[str, str]:
-    """What the processes need to work on this test's own database and Redis."""
-    url = os.environ["DATABASE_URL"]
-    database = connection.settings_dict["NAME"]
-    return {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))},
-        "DATABASE_URL": f"{url.rsplit('/', 1)[0]}/{database}",
-        "REDIS_URL": settings.REDIS_URL,
-        "SPOKE_ENV": "test",
-        "DJANGO_SETTINGS_MODULE": "spoke.settings",
-        "EMAIL_URL": "filemail://",
-        "MAIL_DIR": str(tmp_path / "mail"),
-        "STORAGE_DIR": str(tmp_path / "files"),
-        "DEMO_ENV": str(tmp_path / "demo.env"),
-        "LOG_LEVEL": "WARNING",
-        "PYTHON": sys.executable,
-    }
+from tests.support.running import ROOT, WORKER, free_port, process, running_web
 
 
 def manage(environment: dict[str, str], *arguments: str) -> None:
@@ -72,7 +39,7 @@ def test_the_tours_go_as_they_say(environment: dict[str, str], tmp_path: Path):
     manage(environment, "seed_plans")
     manage(environment, "seed_demo", "--env-file", environment["DEMO_ENV"])
     first = Path(environment["DEMO_ENV"]).read_text()
-    with running_web(port=port, env=environment), process([*WORKER, *QUEUES], environment):
+    with running_web(port=port, env=environment), process(WORKER, environment):
         take("examples/api_tour.sh", environment)
         take("examples/cli_tour.sh", environment)
         # The tour's own invitations may be void by the time the worker comes to them; this one stays.
@@ -94,7 +61,7 @@ def test_the_tour_pays_by_card_where_stripe_is(environment: dict[str, str]):
     serve = ["manage", "fake_stripe", "serve", "--port", str(stripe)]
     with process(serve, environment), running_web(port=port, env=environment):
         assert wait_until(lambda: knows_prices(environment), seconds=60)
-        with process([*WORKER, *QUEUES], environment):
+        with process(WORKER, environment):
             take("examples/api_tour.sh", environment)
 
 

@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from spoke.devservers.errors import wait_until
 from spoke.devservers.locks import FileLock
@@ -51,6 +54,14 @@ class Running:
     token: str
     postgres: Server
     valkey: Server
+    redis_url: str
+
+    def post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and body of a POST as the owner."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
 
     def get(self, path: str) -> tuple[int, dict[str, Any], Any]:
         """Status, body and headers of a GET as the owner."""
@@ -144,7 +155,7 @@ def running(tmp_path: Path, prepared: tuple[Path, str]) -> Iterator[Running]:
     env = environment(database_url, redis_url)
     try:
         with running_web(port=free_port(), env=env, workers=1) as url:
-            yield Running(url, token, postgres, valkey)
+            yield Running(url, token, postgres, valkey, redis_url)
     finally:
         for server in (valkey, postgres):
             server.stop(at_once=True)
@@ -207,3 +218,33 @@ def test_valkey_stops_and_comes_back(running: Running):
 
     assert wait_until(counted, seconds=20)
     assert running.get("/health/ready")[1]["status"] == "ok"
+
+
+def signal_valkey(running: Running, sign: signal.Signals) -> None:
+    assert running.valkey.child is not None
+    os.kill(running.valkey.child.pid, sign)
+
+
+def test_valkey_hangs_and_answers_again(running: Running):
+    assert running.get("/orgs/acme/usage")[0] == 200
+    signal_valkey(running, signal.SIGSTOP)
+    try:
+        began = time.perf_counter()
+        for _ in range(20):
+            assert running.get("/orgs/acme/usage")[0] == 200
+        assert time.perf_counter() - began < 20 * 0.25  # each waited that long, some twice
+        status, invited = running.post(
+            "/orgs/acme/invitations", {"email": "lin@example.com", "role": "viewer"}
+        )
+        assert (status, invited["status"]) == (201, "pending")
+        assert time.perf_counter() - began < 8  # announcing and enqueuing alone took that long
+    finally:
+        signal_valkey(running, signal.SIGCONT)
+    broker = Redis.from_url(running.redis_url)
+    assert wait_until(lambda: broker.llen("email") == 1, seconds=20)
+
+    def counted() -> bool:
+        usage: int = running.get("/orgs/acme/usage")[1]["api_requests_count"]
+        return usage >= 22
+
+    assert wait_until(counted, seconds=20)

@@ -1,11 +1,18 @@
 """An owner subscribes by card, and what the card does about it."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
+from billing.services import by_card
 from quotas.models import PlanTerm
 from spoke.core import tenancy
+from spoke.core.locks import held
+from spoke.devservers.errors import wait_until
 from tests.support.stripe_world import utc
 
 SUBSCRIPTION = "/orgs/acme/subscription"
@@ -173,3 +180,55 @@ def test_bad_input_names_its_field_and_changes_nothing(world, wish, field):
     assert answer.json()["errors"][0]["field"] == field
     assert world.client().get(SUBSCRIPTION).status_code == 404
     assert world.at_stripe() == []
+
+
+def test_a_webhook_of_the_same_subscription_is_waited_for(world):
+    with at_work_with(world.acme) as done:
+        waiting = threading.Thread(target=lambda: (wait_until(is_waited_for, seconds=10), done()))
+        waiting.start()
+        answer = subscribe(world)
+        waiting.join(10)
+    assert answer.status_code == 201, answer.content
+    assert world.plan() == "pro"
+
+
+def test_but_not_for_ever(world, monkeypatch):
+    monkeypatch.setattr(by_card, "PATIENCE", 0.1)
+    with at_work_with(world.acme):
+        answer = subscribe(world)
+    assert (answer.status_code, answer.json()["code"]) == (409, "in_progress")
+    assert answer.headers["Retry-After"] == "1"
+    assert (world.plan(), world.at_stripe()) == ("free", [])
+    assert subscribe(world).status_code == 201
+
+
+@contextmanager
+def at_work_with(org_id: int) -> Iterator[Callable[[], None]]:
+    """Something else works at the organization's subscription until the function is called."""
+    begun, end = threading.Event(), threading.Event()
+
+    def work():
+        try:
+            with held(by_card.lock_name(org_id)):
+                begun.set()
+                assert end.wait(30)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    try:
+        yield end.set
+    finally:
+        end.set()
+        thread.join(10)
+
+
+def is_waited_for() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            return cursor.fetchone() is not None
+    finally:
+        connection.close()

@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from spoke.devservers.errors import wait_until
@@ -31,11 +32,24 @@ def _answers(url: str) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class Place:
+    """A copy of Spoke, and the Python that runs it."""
+
+    folder: Path = ROOT
+    python: str = sys.executable
+
+
+HERE = Place()
+
+
 @contextlib.contextmanager
-def process(command: list[str], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    command: list[str], env: Mapping[str, str], place: Place = HERE
+) -> Iterator[subprocess.Popen[bytes]]:
     """A child process of Spoke's Python that is ended with its block."""
     child = subprocess.Popen(
-        [sys.executable, "-m", *command], env=dict(env), cwd=ROOT, start_new_session=True
+        [place.python, "-m", *command], env=dict(env), cwd=place.folder, start_new_session=True
     )
     try:
         yield child
@@ -49,16 +63,24 @@ def process(command: list[str], env: Mapping[str, str]) -> Iterator[subprocess.P
 
 
 @contextlib.contextmanager
-def running_web(*, port: int, env: Mapping[str, str], workers: int = 2) -> Iterator[str]:
+def running_web(
+    *, port: int, env: Mapping[str, str], workers: int = 2, place: Place = HERE
+) -> Iterator[str]:
     """The web server on a port of 127.0.0.1; yields its address once it is ready."""
     command = ["granian", "--interface", "wsgi", "spoke.wsgi:application", "--no-ws"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     command += ["--blocking-threads", "4"]
     url = f"http://127.0.0.1:{port}"
-    with process(command, env) as child:
+    with process(command, env, place) as child:
         ready = wait_until(
             lambda: child.poll() is not None or _answers(f"{url}/health/ready"), seconds=60
         )
         assert ready, "the web server was not ready within 60 seconds"
         assert child.poll() is None, "the web server ended while starting"
         yield url
+
+
+# All queues, on one thread.
+WORKER = ["celery", "--quiet", "-A", "spoke", "worker", "--pool", "solo", "--loglevel", "WARNING"]
+WORKER += ["-Q", "default,email,metering,billing,compile"]
+WORKER += ["--without-gossip", "--without-mingle"]

@@ -20,8 +20,8 @@ from spoke.cli.running import Run, standard
 
     Paths in the version are relative to PATH, so that is what imports are resolved against. Pushed
     are .proto, .md, .txt, .yaml, .yml and .json files, LICENSE, NOTICE and buf.lock; not hidden files
-    and folders, nor what PATH/{IGNORE_FILE} names (in the form of a .gitignore). A version never
-    changes: pushing the same content again does nothing."""
+    and folders, node_modules, nor what PATH/{IGNORE_FILE} names (in the form of a .gitignore). A
+    version never changes: pushing the same content again does nothing."""
 )
 @click.argument("module")
 @click.argument("version")
@@ -120,8 +120,9 @@ def _report(run: Run, named: str, files: list[SourceFile], answer: Answer, dry_r
     if run.out.as_json:
         status = "checked" if dry_run else "published"
         run.out.document({"status": status, "version": answer.body})
+    since = f" since {answer.body['compared_with']}" if answer.body.get("compared_with") else ""
     for change in changes:
-        run.out.insist(f"Breaking change: {change_row(change)}")
+        run.out.insist(f"Breaking change{since}: {change_row(change)}")
     count = f"{counted(len(files))}, {size(sum(file.size for file in files))}"
     if dry_run:
         run.out.tell(f"{named} could be published: {count}. Nothing was.")

@@ -5,14 +5,10 @@ of the next invoice. What it comes off is the invoice that charged for that time
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from fractions import Fraction
 
-from billing.models import Invoice, InvoiceLine, InvoiceSource, InvoiceStatus, LineKind
-from billing.proration import remaining, share_of
-from billing.stripe import adjustments
-from spoke.core import tenancy
-from spoke.core.periods import Period
+from billing.models import Invoice, InvoiceLine, InvoiceStatus, LineKind
+from billing.proration import share_of
 
 
 @dataclass(frozen=True)
@@ -64,27 +60,3 @@ def _with_tax(line: InvoiceLine) -> int:
     total, tax = line.invoice.total_minor, line.invoice.tax_minor
     net = total - tax
     return share_of(-line.amount_minor, Fraction(total, net) if net else Fraction(1))
-
-
-def may_be_given_back(*, org_id: int, subscription: str, now: datetime) -> bool:
-    """Whether Stripe may credit what is left of a period: it is paid for, and was not given back.
-
-    No transaction.
-    """
-    if not adjustments.owes_nothing(subscription):
-        # Stripe would give back what is left of a period that was never paid for.
-        return False
-    with tenancy.organization(org_id):
-        rows = Invoice.objects.for_org(org_id).filter(
-            source=InvoiceSource.STRIPE,
-            status=InvoiceStatus.PAID,
-            credited_minor__gt=0,
-            period_start__lte=now,
-            period_end__gt=now,
-        )
-        return all(row.credited_minor + _left(row, now) <= row.total_minor for row in rows)
-
-
-def _left(invoice: Invoice, now: datetime) -> int:
-    over = Period(invoice.period_start, invoice.period_end)
-    return share_of(invoice.total_minor, remaining(period=over, at=now))
