@@ -301,8 +301,7 @@ def cancel(*, org_id: int, immediately: bool, actor: Actor, now: datetime) -> Su
             if prorate:
                 _restored(row, state)
             state = gateway.cancel_now(subscription=name, prorate=prorate)
-            if prorate:
-                copy_credits(customer=state.customer, subscription=name, now=now)
+            copy_credits(customer=state.customer, subscription=name, now=now)
         else:
             state = gateway.set_cancel_at_period_end(subscription=name, cancel=True)
         return _apply(org_id, state, actor, now)

@@ -158,7 +158,7 @@ def _grant(
     if plan.pk != row.plan_id and not waits:
         row.plan, row.pending_plan = plan, None
         assign_plan(org_id=row.org_id, plan=plan, actor=actor, now=now)
-    if price is not None:
+    if price is not None and longer:
         row.interval = price.interval
 
 

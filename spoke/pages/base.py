@@ -109,7 +109,7 @@ class Page(LoginRequiredMixin, View):
         """Asks first where that is needed; then does it, and shows the page anew or why not."""
         if act.ask and "confirmed" not in sent:
             return self.asked(act, sent)
-        if act.typed and sent.get("typed", "") != self.kwargs.get("org"):
+        if act.typed and sent.get("typed", "") != self.name():
             return self.asked(act, sent, "Type the name exactly as it stands here.")
         try:
             data = act.data(sent)
@@ -138,6 +138,10 @@ class Page(LoginRequiredMixin, View):
             "problem": problem,
         }
         return render(self.request, "pages/confirm.html", context, status=400 if problem else 200)
+
+    def name(self) -> str:
+        """What is typed to be sure."""
+        return ""
 
     def back(self) -> dict[str, str]:
         """How somebody who is led away comes back: the addresses that the request names."""
@@ -168,7 +172,10 @@ class OrgPage(Page):
     tab: ClassVar[str] = ""
 
     def root(self) -> str:
-        return f"/orgs/{quote(self.kwargs['org'])}"
+        return f"/orgs/{quote(str(self.kwargs['org']))}"
+
+    def name(self) -> str:
+        return str(self.org["name"])
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if not request.user.is_authenticated:

@@ -254,6 +254,16 @@ def test_closing_wants_the_name_typed(browser, cast):
         assert Organization.objects.get(pk=cast.org.pk).status == "active"
 
 
+def test_an_organization_is_found_by_its_number_too(browser, cast):
+    client, path = browser("owner"), address("pages_settings", str(cast.org.pk))
+    assert client.get(path).status_code == 200
+    assert (
+        client.post(path, {"do": "close", "confirmed": "yes", "typed": "acme"}).status_code == 302
+    )
+    with door():
+        assert Organization.objects.get(pk=cast.org.pk).status == "closed"
+
+
 def test_lists_go_on_where_they_stopped(browser):
     assert "Older" not in browser("owner").get(address("pages_activity")).text
     for name in ("pages_activity", "pages_modules"):
