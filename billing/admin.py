@@ -176,7 +176,7 @@ class SubscriptionForm(ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(ConfirmedSave, ModelAdmin):
+class SubscriptionAdmin(ConfirmedSave, ModelAdmin):  # type: ignore[misc]
     """Subscriptions. Those that are collected by hand are added here, and ended by the list's actions.
 
     What Stripe collects is changed by its owner, or in Stripe's dashboard, from where it comes back.

@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from billing.models import CreditNote, Invoice, NoteKind, Subscription
+from billing.models import (
+    Collection,
+    CreditNote,
+    Invoice,
+    InvoiceStatus,
+    NoteKind,
+    Subscription,
+)
+from billing.models.invoice import TRANSITIONS
 from orgs.models import Organization
 from quotas.models import PlanPrice
 from spoke.core.admin import amount
@@ -35,9 +43,16 @@ def _stripe(invoice: Invoice) -> str:
     return TO_STRIPE if invoice.stripe_id else ""
 
 
+def _refused(invoice: Invoice, status: InvoiceStatus) -> str:
+    """Why an invoice will not become so; "" where it will."""
+    if status in TRANSITIONS[InvoiceStatus(invoice.status)]:
+        return ""
+    return f"{_invoice(invoice)}: it does not become {status}, and stays as it is."
+
+
 def paid(invoice: Invoice) -> str:
     """Of an invoice that is marked as paid."""
-    return (
+    return _refused(invoice, InvoiceStatus.PAID) or (
         f"{_invoice(invoice)}: {_due(invoice)} count as received from now on, for good."
         f"{_stripe(invoice)}"
     )
@@ -45,7 +60,7 @@ def paid(invoice: Invoice) -> str:
 
 def void(invoice: Invoice) -> str:
     """Of an invoice that is made void."""
-    return (
+    return _refused(invoice, InvoiceStatus.VOID) or (
         f"{_invoice(invoice)}: it becomes void for good. {_due(invoice)} are not owed any more, and "
         f"credits that it used come back. It keeps its number.{_stripe(invoice)}"
     )
@@ -53,7 +68,7 @@ def void(invoice: Invoice) -> str:
 
 def given_up(invoice: Invoice) -> str:
     """Of an invoice that nobody will pay."""
-    return (
+    return _refused(invoice, InvoiceStatus.UNCOLLECTIBLE) or (
         f"{_invoice(invoice)}: {_due(invoice)} count as lost. It can still be paid or made void."
         f"{_stripe(invoice)}"
     )
@@ -66,10 +81,22 @@ def _subscription(row: Subscription) -> str:
     return f"{row.org} on {row.plan} by {row.interval}{cost}"
 
 
+def _not_ours(row: Subscription) -> str:
+    """Why a subscription is not ended here; "" where it is."""
+    if row.ended_at is not None:
+        return f"{_subscription(row)}: it has ended, and nothing happens to it."
+    if row.collection == Collection.STRIPE:
+        return (
+            f"{_subscription(row)}: Stripe collects it, so nothing happens to it here. Its owner "
+            "ends it, or you in Stripe's dashboard."
+        )
+    return ""
+
+
 def canceled_now(row: Subscription) -> str:
     """Of a subscription that ends at once."""
     unused = "comes off its last invoice" if row.interval == "month" else "is not given back"
-    return (
+    return _not_ours(row) or (
         f"{_subscription(row)}: it ends now and cannot be taken back. The free plan's limits hold at "
         f"once. What is left until {moment(row.current_period_end)} {unused}; what was used until now "
         "is billed."
@@ -78,7 +105,7 @@ def canceled_now(row: Subscription) -> str:
 
 def canceled_at_end(row: Subscription) -> str:
     """Of a subscription that ends with what is paid for."""
-    return (
+    return _not_ours(row) or (
         f"{_subscription(row)}: it ends on {moment(row.current_period_end)}; then the free plan's "
         "limits hold. Until then that can be taken back."
     )

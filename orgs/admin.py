@@ -34,8 +34,7 @@ def actor_of(request: HttpRequest) -> Actor:
 def suspends(org: Organization) -> str:
     """What suspending an organization does."""
     return (
-        f"{_named(org)}, {org.memberships.count()} members: from the next request on they read and do "
-        "not write. That can be lifted."
+        f"{_named(org)}: from the next request on they read and do not write. That can be lifted."
     )
 
 
@@ -44,7 +43,7 @@ def closes(org: Organization) -> str:
     tokens = models.ApiToken.objects.filter(org=org, revoked_at__isnull=True).count()
     until = timezone.now() + organizations.PURGE_DELAY
     return (
-        f"{_named(org)}, {org.memberships.count()} members, {org.plan_tier} plan: nothing works in it "
+        f"{_named(org)}, {org.plan_tier} plan: nothing works in it "
         f"any more, its subscription ends, its pending invitations and {tokens} service tokens are "
         f"revoked for good. Until {until:%Y-%m-%d} it can be reopened; then everything in it is deleted."
     )
@@ -67,7 +66,9 @@ def verifies(address: Any) -> str:
 
 
 def _named(org: Organization) -> str:
-    return f"{org.display_name} ({org.name}) of {org.owner.email}"
+    return (
+        f"{org.display_name} ({org.name}) of {org.owner.email}, members: {org.memberships.count()}"
+    )
 
 
 @admin.register(User)

@@ -11,6 +11,7 @@ from registry.models import (
     CompileArtifact,
     CompileJob,
     Module,
+    RetiredVersion,
     Version,
     VersionDependency,
     VersionFile,
@@ -72,6 +73,15 @@ class VersionDependencyInline(TabularInline):
     verbose_name_plural = "dependencies"
     fk_name = "version"
     fields = ("reference", "is_direct")
+
+
+@admin.register(RetiredVersion)
+class RetiredVersionAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
+    list_display = ("module", "version", "org", "content", "deleted_at")
+    search_fields = ("module", "org__name")
+    list_select_related = ("org",)
+    ordering = ("-deleted_at", "-id")
+    show_full_result_count = False
 
 
 @admin.register(Version)

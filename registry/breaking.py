@@ -279,7 +279,7 @@ def _same_type_changes(old: _Side, new: _Side) -> Iterator[tuple[str, str]]:
     if old.oneof == new.oneof and (
         has_presence(old.field, old.features) and not has_presence(new.field, new.features)
     ):
-        yield "field_presence_removed", "was told from one that is not set, and is not now"
+        yield "field_presence_removed", 'does not tell "not set" from its default any more'
     if old.type == "string" and old.features.utf8_validation != new.features.utf8_validation:
         checked = "is" if new.features.utf8_validation == FeatureSet.VERIFY else "is not"
         yield "field_utf8_validation_changed", f"{checked} checked to be UTF-8 now"

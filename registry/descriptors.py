@@ -38,6 +38,8 @@ class Index:
     enums: dict[str, Element] = field(default_factory=dict)
     services: dict[str, Element] = field(default_factory=dict)
     extensions: dict[str, Element] = field(default_factory=dict)
+    # What `seen_from` has found: very many elements may have left one file.
+    _seen: dict[str, set[str]] = field(default_factory=dict)
 
     def is_nested(self, name: str) -> bool:
         """Whether an element stands in a message."""
@@ -45,13 +47,15 @@ class Index:
 
     def seen_from(self, path: str) -> set[str]:
         """The files whose elements whoever imports this file can name: itself, and by public imports."""
+        if path in self._seen:
+            return self._seen[path]
         seen, waiting = {path}, [path]
         while waiting:
             for target in public_imports(self.files.get(waiting.pop())):
                 if target not in seen:
                     seen.add(target)
                     waiting.append(target)
-        return seen
+        return self._seen.setdefault(path, seen)
 
 
 def public_imports(file: FileDescriptorProto | None) -> list[str]:

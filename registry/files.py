@@ -62,6 +62,12 @@ class Push:
         """Each content once, by digest, in the order of digests."""
         return dict(sorted((file.digest, file.content) for file in self.files))
 
+    @cached_property
+    def content_digest(self) -> str:
+        """Hex SHA-256 over a line for each path and one for its digest, by the paths' bytes."""
+        rows = sorted((file.path.encode(), file.digest.encode()) for file in self.files)
+        return hashlib.sha256(b"".join(b"%s\n%s\n" % row for row in rows)).hexdigest()
+
 
 def path_problem(path: str) -> Problem | None:
     """Why this path cannot be stored, or None."""

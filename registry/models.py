@@ -137,6 +137,31 @@ class Version(models.Model):
         return self.version
 
 
+class RetiredVersion(models.Model):
+    """A number that a version had which is deleted; it may only be published again as it was.
+
+    By the module's name, since modules are deleted too. `content` is the `Push.content_digest` of what
+    it held.
+    """
+
+    org = models.ForeignKey("orgs.Organization", models.CASCADE, related_name="+")
+    module = models.CharField(max_length=100)
+    version = models.CharField(max_length=128)
+    sort_key = models.CharField(max_length=512, db_collation="C")
+    content = models.CharField(max_length=64)
+    deleted_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["org", "module", "sort_key"], name="registry_retiredversion_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.module}@{self.version}"
+
+
 class BlobQuerySet(models.QuerySet["Blob"]):
     def counted(self) -> "BlobQuerySet":
         """Those that some version holds: they make up the storage in use."""

@@ -99,7 +99,8 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
+            "libraries": {"pages": "spoke.pages.filters"},
         },
     }
 ]
@@ -245,7 +246,7 @@ HEADLESS_FRONTEND_URLS = {
     "account_signup": f"{SPOKE_BASE_URL}/accounts/signup/",
     "account_reset_password": f"{SPOKE_BASE_URL}/accounts/password/reset/",
 }
-LOGIN_REDIRECT_URL = "/"
+LOGIN_REDIRECT_URL = "/app/"
 ANONYMOUS_RATE_LIMIT = env("ANONYMOUS_RATE_LIMIT")
 RATELIMIT_FAIL_OPEN = True
 RATELIMIT_IP_META_KEY = "spoke.core.http.client_address"
@@ -264,6 +265,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_THROTTLE_CLASSES": ["quotas.api.throttling.GovernedThrottle"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "spoke.core.renderers.ContentNegotiation",
     "DEFAULT_RENDERER_CLASSES": ["spoke.core.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["spoke.core.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "spoke.core.pagination.CursorPagination",

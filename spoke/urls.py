@@ -1,16 +1,26 @@
 """Every address. The apps are mounted here and nowhere else."""
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, include, path
-from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from spoke.core import converters, docs, health, metrics
+from spoke.pages.views import OwnTokens
 
 converters.register()
 
+
+def start(request: HttpRequest) -> HttpResponse:
+    """People who are signed in get to their organizations, all others to what there is to read."""
+    return redirect("pages_organizations" if request.user.is_authenticated else "docs")
+
+
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", RedirectView.as_view(url="/docs")),
+    path("", start),
+    path("accounts/tokens", OwnTokens.as_view(), name="pages_own_tokens"),
+    path("app/", include("spoke.pages.urls")),
     path("health/live", health.live),
     path("health/ready", health.ready),
     path("metrics", metrics.metrics),

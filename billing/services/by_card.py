@@ -19,6 +19,7 @@ from billing.services.customers import (
     organization_of,
     share_card,
 )
+from billing.services.left_behind import forget, take_up
 from billing.services.lines import ROUNDED_FOR_CARDS
 from billing.services.stripe_details import push_details, stripe_rates
 from billing.services.stripe_invoices import copy_credits
@@ -79,17 +80,17 @@ def subscribe(
     ServiceUnavailable.
     """
     with held(lock_name(org_id), wait=PATIENCE), keeping_default(org_id=org_id):
-        row, again = _reserve(org_id, wish, now)
+        row = _reserve(org_id, wish, now)
         try:
-            state, step = _made(row, wish, again=again, now=now)
+            state, step = _made(row, wish, now)
         except ServiceUnavailable:
             raise
         except DomainError:
-            _forget(row)
+            forget(row)
             raise
         if step.status == "requires_payment_method" and state.status == "incomplete":
             gateway.cancel_now(subscription=state.id, prorate=False)
-            _forget(row)
+            forget(row)
             raise PaymentDeclined(
                 step.message or "The card was declined.",
                 decline_code=step.decline_code,
@@ -100,8 +101,8 @@ def subscribe(
         return done or row, step
 
 
-def _reserve(org_id: int, wish: Wish, now: datetime) -> tuple[Subscription, bool]:
-    """The row that stands for what is being made; and whether it stood there before."""
+def _reserve(org_id: int, wish: Wish, now: datetime) -> Subscription:
+    """The row that stands for what is being made, which may have stood there before."""
     with tenancy.organization(org_id):
         org = lock_organization(org_id)
         if org.status == OrganizationStatus.CLOSED:
@@ -111,12 +112,12 @@ def _reserve(org_id: int, wish: Wish, now: datetime) -> tuple[Subscription, bool
             subscriptions.check_trial(org_id=org_id, days=wish.trial_days)
             live.plan, live.interval, live.currency = wish.plan, wish.interval, wish.currency
             subscriptions.save(live, now)
-            return live, True
+            return live
         subscriptions.check_start(
             org_id=org_id, plan=wish.plan, interval=wish.interval, currency=wish.currency
         )
         subscriptions.check_trial(org_id=org_id, days=wish.trial_days)
-        row = Subscription.objects.create(
+        return Subscription.objects.create(
             org_id=org_id,
             plan=wish.plan,
             status=SubscriptionStatus.INCOMPLETE,
@@ -129,21 +130,17 @@ def _reserve(org_id: int, wish: Wish, now: datetime) -> tuple[Subscription, bool
             current_period_end=now + subscriptions.MOMENT,
             updated_at=now,
         )
-        return row, False
 
 
-def _made(
-    row: Subscription, wish: Wish, *, again: bool, now: datetime
-) -> tuple[SubscriptionState, PaymentStep]:
+def _made(row: Subscription, wish: Wish, now: datetime) -> tuple[SubscriptionState, PaymentStep]:
     """Stripe's subscription for the row; one that an earlier try left behind is found, not doubled."""
     org_id = row.org_id
     customer = ensure_customer(org_id=org_id, now=now)
-    if again:
-        for found in gateway.subscriptions_of(customer):
-            if found.metadata.get(gateway.SUBSCRIPTION) == str(row.pk) and not found.ended_at:
-                return found, gateway.get_payment_step(found.id)
     # Paid after all, a page of Checkout would make a second one.
     adjustments.close_checkouts(customer)
+    found = take_up(row, customer, now)
+    if found is not None:
+        return found, gateway.get_payment_step(found.id)
     # What is taxed, and how, has to be there before the first invoice.
     push_details(org_id=org_id, now=now)
     rates = stripe_rates(org_id=org_id, now=now)
@@ -176,13 +173,6 @@ def price_row(plan: Plan, interval: str, currency: str) -> PlanPrice:
     return rows.get(plan=plan, interval=interval, currency=currency)
 
 
-def _forget(row: Subscription) -> None:
-    with tenancy.organization(row.org_id):
-        Subscription.objects.filter(
-            pk=row.pk, status=SubscriptionStatus.INCOMPLETE, stripe_id__isnull=True
-        ).delete()
-
-
 def change_plan(
     *, org_id: int, plan: Plan, actor: Actor, now: datetime, interval: str | None = None
 ) -> Subscription:
@@ -198,7 +188,7 @@ def change_plan(
         price = stripe_price_of(price_row(plan, interval or row.interval, row.currency))
         waiting = state.price
         if dearer:
-            collect_current(state.id, now)
+            collect_current(row, state, now)
             state = _restored(row, state)
         if state.price != price:
             try:
@@ -373,7 +363,7 @@ def finish_abandoned(*, org_id: int, now: datetime) -> bool:
             if state.metadata.get(gateway.SUBSCRIPTION) == str(row.pk):
                 _apply(org_id, state, SYSTEM, now)
                 return True
-        _forget(row)
+        forget(row)
         return True
 
 

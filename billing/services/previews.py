@@ -11,7 +11,7 @@ from billing.proration import prorate_change
 from billing.services import by_card, subscriptions
 from billing.services.taxes import tax_for
 from billing.services.totals import tax_title
-from billing.services.unused import check_collectable
+from billing.services.unused import check_change
 from billing.stripe import gateway
 from billing.stripe.catalogue import stripe_price_of
 from billing.stripe.translate import InvoiceState, SubscriptionState
@@ -51,7 +51,7 @@ def of_change(*, org_id: int, plan: Plan, interval: str | None, now: datetime) -
         row = by_card.locked(org_id)
         dearer = by_card.is_dearer(row, plan, interval)
     if dearer:
-        check_collectable(state.id, now)
+        check_change(row, state, now)
     price = stripe_price_of(by_card.price_row(plan, interval or row.interval, row.currency))
     prorate = dearer and state.status != "trialing"
     found = gateway.preview_change(subscription=state, price=price, prorate=prorate, at=now)

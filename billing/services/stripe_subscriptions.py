@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+import structlog
+
 from billing.models import Collection, StripePrice, Subscription, SubscriptionStatus
 from billing.services import subscriptions
 from billing.services.arrears import release
@@ -13,6 +15,7 @@ from quotas.models import Plan, PlanPrice
 from quotas.services.periods import current_period, move_period, restart_period
 from quotas.services.plans import assign_plan
 
+logger = structlog.get_logger(__name__)
 STATUSES = {
     "incomplete": SubscriptionStatus.INCOMPLETE,
     "incomplete_expired": SubscriptionStatus.CANCELED,
@@ -88,8 +91,11 @@ def _adopted(
     org_id: int, state: SubscriptionState, price: PlanPrice | None, now: datetime
 ) -> Subscription | None:
     """A row for a subscription that began at Stripe: at Checkout, or by staff in its dashboard."""
-    over = STATUSES[state.status] == SubscriptionStatus.CANCELED
-    if over or price is None or subscriptions.live_subscription(org_id=org_id) is not None:
+    if STATUSES[state.status] == SubscriptionStatus.CANCELED:
+        return None
+    if price is None or subscriptions.live_subscription(org_id=org_id) is not None:
+        # It is paid for and gives nothing: only staff know which one is to end.
+        logger.error("stripe.second_subscription", subscription=state.id, org_id=org_id)
         return None
     return Subscription.objects.create(
         org_id=org_id,
@@ -152,7 +158,7 @@ def _grant(
     if plan.pk != row.plan_id and not waits:
         row.plan, row.pending_plan = plan, None
         assign_plan(org_id=row.org_id, plan=plan, actor=actor, now=now)
-    if price is not None and longer:
+    if price is not None:
         row.interval = price.interval
 
 

@@ -21,49 +21,53 @@ def is_paid_for(row: Subscription, state: SubscriptionState, now: datetime) -> b
     """
     bills = adjustments.bills_of(state.id)
     reaching = _reaching(bills, now)
-    for bill in bills:
-        over = bill not in reaching or bill.total <= 0
-        if bill.status != "paid" and not (bill.status == "void" and over):
-            return False
-    paid = [bill for bill in reaching if bill.status == "paid"]
-    kept = sum(_kept(bill) for bill in paid)
-    # Each line of what was paid was rounded once.
-    return kept + sum(len(bill.lines) for bill in paid) >= _unused_minor(row, state, now)
+    void = [bill for bill in bills if bill.status == "void" and bill not in reaching]
+    settled = all(bill.status == "paid" or bill in void for bill in bills)
+    return settled and _is_covered(row, state, reaching, now)
 
 
-def collect_current(subscription: str, now: datetime) -> None:
-    """What was billed of the period under way is paid: a change gives back what is left of it.
+def check_change(row: Subscription, state: SubscriptionState, now: datetime) -> list[InvoiceState]:
+    """What was billed of the period under way: a change gives back what is left of it. No transaction.
 
-    It may be a draft of the last hour, or overdue. No transaction. Raises PaymentDeclined, and Conflict
-    where it is void or nothing is there to pay by.
+    Raises Conflict where it is void, or was given back.
     """
-    for bill in _reaching(adjustments.bills_of(subscription), now):
-        if bill.status == "paid" or bill.total <= 0:
-            continue
-        _check_payable(bill)
-        state = gateway.finalize_invoice(bill.id) if bill.status == "draft" else bill
-        if state.status != "paid":
-            gateway.pay_invoice(bill.id)
-
-
-def check_collectable(subscription: str, now: datetime) -> None:
-    """Raises Conflict where what was billed of the period under way can not be paid any more."""
-    for bill in _reaching(adjustments.bills_of(subscription), now):
-        _check_payable(bill)
-
-
-def _check_payable(bill: InvoiceState) -> None:
-    """Raises Conflict for an invoice that is void: what was not paid would be given back."""
-    if bill.status == "void" and bill.total > 0:
+    reaching = _reaching(adjustments.bills_of(state.id), now)
+    if not _is_covered(row, state, reaching, now):
         raise Conflict(
-            "The current period was not paid for: change the plan when the next one begins.",
+            "What is left of the current period was not paid, or was given back: change the plan when"
+            " the next one begins.",
             code="period_unpaid",
         )
+    return reaching
+
+
+def collect_current(row: Subscription, state: SubscriptionState, now: datetime) -> None:
+    """What was billed of the period under way is paid, before a change gives back what is left of it.
+
+    It may be a draft of the last hour, or overdue. No transaction. Raises PaymentDeclined, and Conflict
+    as `check_change` or where nothing is there to pay by.
+    """
+    for bill in check_change(row, state, now):
+        if bill.status in ("paid", "void") or bill.total <= 0:
+            continue
+        found = gateway.finalize_invoice(bill.id) if bill.status == "draft" else bill
+        if found.status != "paid":
+            gateway.pay_invoice(bill.id)
 
 
 def _reaching(bills: list[InvoiceState], now: datetime) -> list[InvoiceState]:
     """Those for a time that is not over."""
     return [bill for bill in bills if any(line.end > now for line in bill.lines)]
+
+
+def _is_covered(
+    row: Subscription, state: SubscriptionState, bills: list[InvoiceState], now: datetime
+) -> bool:
+    """Whether bills that are paid, or will be, are as much as is left unused."""
+    valid = [bill for bill in bills if bill.status != "void"]
+    kept = sum(_kept(bill) for bill in valid)
+    # Each line of what was paid was rounded once.
+    return kept + sum(len(bill.lines) for bill in valid) >= _unused_minor(row, state, now)
 
 
 def _unused_minor(row: Subscription, state: SubscriptionState, now: datetime) -> int:
@@ -79,10 +83,14 @@ def _unused_minor(row: Subscription, state: SubscriptionState, now: datetime) ->
 
 
 def _kept(bill: InvoiceState) -> Fraction:
-    """What credit notes and refunds left of a paid invoice, without tax, in minor units."""
+    """What credit notes and refunds left of an invoice, at its lines' prices, in minor units.
+
+    That is without tax, and without a discount, which what Stripe gives back has as well.
+    """
+    listed = sum(line.amount for line in bill.lines)
     if bill.total <= 0:
-        return Fraction(bill.total - bill.tax)
-    return Fraction((bill.total - bill.tax) * (bill.total - _given_back(bill)), bill.total)
+        return Fraction(listed)
+    return Fraction(listed * (bill.total - _given_back(bill)), bill.total)
 
 
 def _given_back(bill: InvoiceState) -> int:

@@ -66,6 +66,19 @@ def test_without_a_reason_that_can_be_kept_nothing_is_void(staff, invoice, reaso
     assert status(invoice) == "open"
 
 
+def test_what_will_be_refused_is_said_before(staff, invoice, org_id):  # noqa: F811
+    act(staff, INVOICES, "void", invoice)
+    told = "it does not become paid, and stays as it is."
+    assert told in ask(staff, INVOICES, "mark_paid", invoice).text
+    with door():
+        Subscription.objects.update(collection="stripe")
+        row = Subscription.objects.get()
+    for action in ("cancel_now", "cancel_at_end"):
+        assert (
+            "Stripe collects it, so nothing happens" in ask(staff, SUBSCRIPTIONS, action, row).text
+        )
+
+
 def test_more_than_somebody_reads_is_refused(staff, invoice, monkeypatch):  # noqa: F811
     monkeypatch.setattr("spoke.core.admin_confirm.MOST", 0)
     page = ask(staff, INVOICES, "void", invoice, **YES)

@@ -152,7 +152,7 @@ def test_reading_by_name_and_by_number_is_the_same(cast, api):
     assert by_name.status_code == 200
     assert by_name.json() == by_number.json()
     assert by_name.json()["role"] == "viewer"
-    assert by_name.headers["ETag"] == f'"organization-{cast.org.pk}-1"'
+    assert by_name.headers["ETag"].startswith(f'"organization-{cast.org.pk}-1.')
     unchanged = client.get("/orgs/acme", headers={"If-None-Match": by_name.headers["ETag"]})
     assert unchanged.status_code == 304
 
@@ -163,7 +163,7 @@ def test_a_change_touches_what_is_sent_and_raises_the_revision(cast, api, method
     response = getattr(client, method)("/orgs/acme", {"name": "acme", "description": "new"})
     assert response.status_code == 200
     assert (response.json()["description"], response.json()["display_name"]) == ("new", "Acme")
-    assert response.headers["ETag"] == f'"organization-{cast.org.pk}-2"'
+    assert response.headers["ETag"].startswith(f'"organization-{cast.org.pk}-2.')
     event = AuditEvent.objects.get(org=cast.org)
     assert (event.action, event.actor_label) == ("organization.updated", "admin@example.com")
     assert event.request_id == response.headers["X-Request-ID"]

@@ -9,7 +9,6 @@ from rest_framework.response import Response
 
 from orgs.api.base import OrgScopedViewSet
 from orgs.roles import Permission
-from quotas.api.tags import require_name, tag_of
 from quotas.models.alert import ALERTED, HIGHEST_THRESHOLD, LOWEST_THRESHOLD
 from quotas.services.alert_settings import (
     MOST_FIRED,
@@ -144,11 +143,7 @@ class AlertsView(OrgScopedViewSet):
     def update(self, request: Request, org: str) -> Response:
         sent = self.valid(AlertsChangeSerializer, request.data)
         settings = lock_alert_settings(org_id=self.org.pk, now=self.now)
-        require_name(
-            request,
-            self._name(settings.revision),
-            "The alerts have changed since you read them. Read them again.",
-        )
+        self.require_match(request, self._name(settings.revision))
         change_alerts(
             org_id=self.org.pk,
             actor=self.context.actor,
@@ -163,8 +158,7 @@ class AlertsView(OrgScopedViewSet):
     def _answer(self) -> Response:
         found = alert_overview(org_id=self.org.pk, user=self.context.actor.user, now=self.now)
         data = AlertsSerializer(found).data
-        tag = tag_of(self._name(found.revision), data)
-        return Response(data, headers={"ETag": tag})
+        return Response(data, headers={"ETag": self._name(found.revision)})
 
     def _name(self, revision: int) -> str:
-        return f"alerts-{self.org.pk}-{revision}"
+        return f'"alerts-{self.org.pk}-{revision}"'

@@ -15,7 +15,6 @@ from quotas.models import Budget, BudgetAction
 from quotas.services.budgets import DEFAULT_CURRENCY, lock_budget, set_budget
 from quotas.services.limits import MAX_BIGINT
 from quotas.services.spend import OverageLine, current_spend
-from spoke.core.errors import PreconditionFailed
 from spoke.core.serializers import StrictSerializer
 
 
@@ -108,7 +107,7 @@ class BudgetView(OrgScopedViewSet):
     def update(self, request: Request, org: str) -> Response:
         sent = self.valid(BudgetChangeSerializer, request.data)
         old = lock_budget(org_id=self.org.pk)
-        self._require_unchanged(request, old)
+        self.require_match(request, self._name(old))
         budget = set_budget(
             org_id=self.org.pk,
             actor=self.context.actor,
@@ -136,15 +135,10 @@ class BudgetView(OrgScopedViewSet):
                 "lines": [_line(line) for line in spend.lines],
             },
         }
-        return Response(BudgetSerializer(answer).data, headers={"ETag": self._etag(budget)})
+        return Response(BudgetSerializer(answer).data, headers={"ETag": self._name(budget)})
 
     def _currency(self) -> str:
         return self.subscribed_in() or DEFAULT_CURRENCY
 
-    def _etag(self, budget: Budget | None) -> str:
+    def _name(self, budget: Budget | None) -> str:
         return f'"budget-{self.org.pk}-{budget.updated_at.timestamp() if budget else 0}"'
-
-    def _require_unchanged(self, request: Request, budget: Budget | None) -> None:
-        sent = request.headers.get("If-Match", "*").strip()
-        if sent != "*" and self._etag(budget) not in [tag.strip() for tag in sent.split(",")]:
-            raise PreconditionFailed("The budget has changed since you read it. Read it again.")

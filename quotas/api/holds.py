@@ -235,7 +235,9 @@ class HoldViewSet(OrgScopedViewSet):
             reference=sent["reference"],
             now=self.now,
         )
-        return self._answer(hold, status=201)
+        made = self._answer(hold, status=201)
+        made.headers["Location"] = f"/orgs/{self.org.pk}/quotas/reservations/{hold.pk}"
+        return made
 
     @extend_schema(
         operation_id="orgs_quotas_reservations_retrieve",

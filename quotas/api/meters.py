@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -50,7 +51,7 @@ class MeterUsageView(OrgScopedViewSet):
         description="Over [start, end), by default the current period until now. Events appear within "
         "a minute of their receipt. An event counts at its own time; one of a closed period at its "
         "receipt. Averages are weighted by time and start from the level at `start`.",
-        responses={200: MetersUsageSerializer},
+        responses={200: forced_singular_serializer(MetersUsageSerializer)},  # type: ignore[no-untyped-call]
         examples=[examples.METERS],
     )
     def list(self, request: Request, org: str) -> Response:

@@ -139,6 +139,12 @@ class HistoryQuerySerializer(PageQuerySerializer):
         return attrs
 
 
+class PeriodUsagePageSerializer(serializers.Serializer[Any]):
+    results = PeriodUsageSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
 class PointSerializer(serializers.Serializer[Any]):
     start = serializers.DateTimeField()
     used = serializers.IntegerField(

@@ -58,6 +58,9 @@ class GovernedThrottle(BaseThrottle):
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """True, or RateLimited is raised; either way `request.limit_headers` is set."""
+        # Set within this process alone: by the pages, on what they ask for somebody.
+        if getattr(request, "from_page", False):
+            return True
         verdict = self._verdict(request, view)
         if verdict is None:
             return True

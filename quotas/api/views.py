@@ -19,6 +19,7 @@ from orgs.roles import Permission
 from quotas.api import examples
 from quotas.api.serializers import (
     HistoryQuerySerializer,
+    PeriodUsagePageSerializer,
     PeriodUsageSerializer,
     PlanSerializer,
     QuotaChangeSerializer,
@@ -26,7 +27,6 @@ from quotas.api.serializers import (
     SeriesSerializer,
     UsageSerializer,
 )
-from quotas.api.tags import require_name, tag_of
 from quotas.models import Plan, PlanLimit, UsagePeriod
 from quotas.resources import LIMIT_FIELDS, Resource
 from quotas.services import flush, history, overview
@@ -82,11 +82,7 @@ class QuotasView(CountedViewSet):
     def update(self, request: Request, org: str) -> Response:
         sent = self.valid(QuotaChangeSerializer, request.data)
         settings = lock_settings(org_id=self.org.pk, now=self.now)
-        require_name(
-            request,
-            self._revision_name(settings.revision),
-            "The limits have changed since you read them. Read them again.",
-        )
+        self.require_match(request, self._name(settings.revision))
         set_overrides(
             org_id=self.org.pk,
             actor=self.context.actor,
@@ -102,11 +98,11 @@ class QuotasView(CountedViewSet):
     def _answer(self) -> Response:
         found = overview.quota_overview(org_id=self.org.pk, counted=self.counted, now=self.now)
         data = QuotasSerializer(found).data
-        name = self._revision_name(overview.revision_of(org_id=self.org.pk))
-        return Response(data, headers={"ETag": tag_of(name, data)})
+        name = self._name(overview.revision_of(org_id=self.org.pk))
+        return Response(data, headers={"ETag": name})
 
-    def _revision_name(self, revision: int) -> str:
-        return f"quotas-{self.org.pk}-{revision}"
+    def _name(self, revision: int) -> str:
+        return f'"quotas-{self.org.pk}-{revision}"'
 
 
 @extend_schema(tags=["usage"])
@@ -134,7 +130,7 @@ class UsageView(CountedViewSet):
         responses={
             200: PolymorphicProxySerializer(
                 component_name="UsageHistory",
-                serializers=[PeriodUsageSerializer, SeriesSerializer],
+                serializers=[PeriodUsagePageSerializer, SeriesSerializer],
                 resource_type_field_name=None,
                 many=False,
             )

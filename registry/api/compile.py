@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import get_conditional_response
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -25,6 +24,7 @@ from registry.tasks import run_compile_job
 from spoke.core.enqueue import enqueue_on_commit
 from spoke.core.schema import ProblemSerializer, problem_example
 from spoke.core.serializers import PageQuerySerializer, StrictSerializer
+from spoke.core.tags import answer_to_condition
 
 JOB_EXAMPLE: dict[str, Any] = {
     "id": 4711,
@@ -193,7 +193,7 @@ class CompileViewSet(OrgScopedViewSet):
         responses={
             202: JobSerializer,
             200: JobSerializer,
-            (403, "application/problem+json"): ProblemSerializer,
+            403: ProblemSerializer,
         },
         examples=[
             OpenApiExample(
@@ -289,7 +289,7 @@ class ArtifactViewSet(OrgScopedViewSet):
         jobs.use_artifact_of(job=job, now=self.now)
         etag = f'"{artifact.sha256}"'
         # What is streamed, ConditionalGetMiddleware leaves alone.
-        response: HttpResponseBase | None = get_conditional_response(request._request, etag)
+        response: HttpResponseBase | None = answer_to_condition(request._request, etag)
         if response is None:
             response = FileResponse(
                 artifacts.open_archive(self.org.pk, artifact.digest, artifact.sha256),

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -20,6 +19,7 @@ from registry.api.serializers import ArchiveQuerySerializer
 from registry.models import Version, VersionFile
 from registry.services import versions
 from registry.services.pulling import TAR_GZ, write_archive
+from spoke.core.tags import answer_to_condition
 
 PATH_PARAMETER = OpenApiParameter(
     "path", str, OpenApiParameter.PATH, description="The file's path."
@@ -71,7 +71,7 @@ def archive_response(request: Request, version: Version, name: str, kind: str) -
 
 def _known(request: Request, etag: str) -> HttpResponseBase | None:
     """A 304 for whoever has it already, before anything is read; None for the others."""
-    response: HttpResponseBase | None = get_conditional_response(request._request, etag)
+    response: HttpResponseBase | None = answer_to_condition(request._request, etag)
     if response is not None:
         response.headers["ETag"] = etag
     return response

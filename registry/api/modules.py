@@ -69,7 +69,7 @@ class ModuleViewSet(OrgScopedViewSet):
         description="403 `quota_exceeded` at the plan's limit; 409 `module_exists`.",
         tags=["modules"],
         request=NewModuleSerializer,
-        responses={201: ModuleSerializer, (403, "application/problem+json"): ProblemSerializer},
+        responses={201: ModuleSerializer, 403: ProblemSerializer},
         examples=[
             NEW_MODULE,
             MODULE,
@@ -97,7 +97,9 @@ class ModuleViewSet(OrgScopedViewSet):
             breaking_policy=data.get("breaking_policy", BreakingPolicy.WARN),
             now=self.now,
         )
-        return self._answer(module.name, status=201)
+        made = self._answer(module.name, status=201)
+        made.headers["Location"] = f"/orgs/{self.org.pk}/modules/{module.name}"
+        return made
 
     @extend_schema(
         summary="Read a module", tags=["modules"], responses=ModuleSerializer, examples=[MODULE]

@@ -150,7 +150,7 @@ class VersionViewSet(OrgScopedViewSet):
         responses={
             200: CheckedVersionSerializer,
             201: PublishedVersionSerializer,
-            (409, "application/problem+json"): ProblemSerializer,
+            409: ProblemSerializer,
         },
         examples=[
             PUSH,
@@ -179,7 +179,11 @@ class VersionViewSet(OrgScopedViewSet):
             now=self.now,
         )
         body = {**described(version), **self._comparison()}
-        return Response(body, status=201, headers={"ETag": etag_of_version(version)})
+        headers = {
+            "ETag": etag_of_version(version),
+            "Location": f"/orgs/{self.org.pk}/modules/{name}/versions/{version.version}",
+        }
+        return Response(body, status=201, headers=headers)
 
     def _comparison(self) -> dict[str, Any]:
         comparison = self.checked.comparison

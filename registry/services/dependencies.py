@@ -75,7 +75,23 @@ def _find(module: Module, reference: Reference, own: str, index: int) -> Depende
     if version.yanked_at is not None:
         detail = f"{shown} is yanked: {version.yank_reason or 'no reason was given'}"
         raise _fault(index, "yanked_dependency", detail)
+    if version.org_id != module.org_id and _is_namesake(module, reference, version):
+        detail = (
+            f"{reference.org} is another organization than the one you depended on, which is gone."
+        )
+        raise _fault(index, "unavailable_dependency", detail)
     return Dependency(version, reference, index, is_direct=True)
+
+
+def _is_namesake(module: Module, reference: Reference, version: Version) -> bool:
+    """Whether the owner's name was another's before, whom this organization knows by it.
+
+    A name is free again once its organization is purged; whoever takes it is not trusted by that.
+    """
+    known = VersionDependency.objects.filter(
+        org_id=module.org_id, reference__startswith=f"{reference.org}/"
+    )
+    return known.exclude(target_org_id=version.org_id).exists()
 
 
 def _of_own(org_id: int, reference: Reference) -> Version | None:

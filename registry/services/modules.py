@@ -14,6 +14,7 @@ from registry.models import BreakingPolicy, Module, Version, VersionFile
 from registry.services.compile_settling import cancel_jobs_of
 from registry.services.contents import drop_contents
 from registry.services.dependencies import refuse_while_needed
+from registry.services.retiring import retire_versions
 from spoke.core.errors import Conflict, NotFound
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -148,10 +149,12 @@ def delete_module(*, module: Module, actor: Actor, now: datetime) -> None:
         refuse_while_needed(versions=versions)
     release(org_id=org_id, resource=Resource.MODULES, amount=1, now=now)
     forget_subject(org_id=org_id, resource=Resource.VERSIONS, subject=module.pk, now=now)
-    cancel_jobs_of(org_id=org_id, versions=Version.objects.filter(module=module), now=now)
+    going = Version.objects.filter(module=module)
+    cancel_jobs_of(org_id=org_id, versions=going, now=now)
+    retire_versions(module=module, versions=going, now=now)
     files = VersionFile.objects.filter(org_id=org_id, version__module=module)
     freed = drop_contents(org_id=org_id, files=files, now=now)
-    _, deleted = Version.objects.filter(module=module).delete()
+    _, deleted = going.delete()
     record_event(
         org_id=org_id,
         actor=actor,

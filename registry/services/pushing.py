@@ -24,8 +24,9 @@ def check_push(*, org_id: int, module_name: str, push: Push, now: datetime) -> C
     """The push would be published as things are; nothing is stored or counted.
 
     Not for calling inside a transaction. Raises NotFound, Conflict (`version_exists`,
-    `breaking_change`), QuotaExceeded, ServiceUnavailable, and InvalidInput for a dependency
-    (`registry.services.dependencies`) or for files that do not compile (`registry.services.validation`).
+    `version_deleted`, `breaking_change`), QuotaExceeded, ServiceUnavailable, and InvalidInput for a
+    dependency (`registry.services.dependencies`) or for files that do not compile
+    (`registry.services.validation`).
     """
     with tenancy.organization(org_id):
         module = find_module(org_id=org_id, name=module_name)

@@ -23,6 +23,7 @@ from registry.services.dependencies import (
     resolve,
 )
 from registry.services.modules import find_module, lock_module, touch_module
+from registry.services.retiring import refuse_retired, retire_versions
 from registry.services.validation import Comparison, find_baseline
 from spoke.core.errors import Conflict, InvalidInput, NotFound
 
@@ -43,7 +44,7 @@ def publish_version(
 ) -> Version:
     """Publishes what was checked and stored; version, files, usage and event commit together.
 
-    Raises NotFound, Conflict (`version_exists`, `breaking_change`, `module_changed`,
+    Raises NotFound, Conflict (`version_exists`, `version_deleted`, `breaking_change`, `module_changed`,
     `dependency_gone`), InvalidInput of a dependency, QuotaExceeded and ServiceUnavailable.
     """
     push = checked.push
@@ -113,10 +114,14 @@ def refuse_breaking(module: Module, comparison: Comparison) -> None:
 
 
 def refuse_existing(module: Module, push: Push) -> None:
-    """Raises Conflict where the version exists; decisive while the module is locked."""
+    """Raises Conflict where the version exists, or did (`version_deleted`).
+
+    Decisive while the module is locked.
+    """
     sort_key = semver.parse(push.version).sort_key
     existing = Version.objects.filter(module=module, sort_key=sort_key).first()
     if existing is None:
+        refuse_retired(module, push)
         return
     stored = set(existing.files.values_list("path", "blob__digest"))
     identical = stored == {(file.path, file.digest) for file in push.files}
@@ -210,6 +215,7 @@ def delete_version(*, version: Version, actor: Actor, now: datetime) -> None:
     release(org_id=version.org_id, resource=Resource.VERSIONS, subject=module.pk, amount=1, now=now)
     going = Version.objects.filter(pk=version.pk)
     cancel_jobs_of(org_id=version.org_id, versions=going, now=now)
+    retire_versions(module=module, versions=going, now=now)
     files = VersionFile.objects.filter(org_id=version.org_id, version=version)
     freed = drop_contents(org_id=version.org_id, files=files, now=now)
     touch_module(module=module, now=now)

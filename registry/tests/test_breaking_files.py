@@ -1,5 +1,7 @@
 """What becomes of files: gone, moved out of, imported otherwise, with other options."""
 
+import time
+
 import pytest
 
 from registry.breaking import breaking_changes
@@ -56,6 +58,18 @@ def test_a_public_import_that_is_gone_is_missed_by_whoever_relied_on_it():
     # That the file is gone says it all.
     assert found(old, [proto3(N)]) == [("a1.proto", "a1.proto", "file_removed")]
     assert found([proto3(f'import "{wkt}";')], [proto3("")]) == []
+
+
+def test_very_many_elements_that_moved_behind_very_many_files_are_compared_at_once():
+    elements = "".join(f"message M{n} {{}} " for n in range(5_000))
+    rest = [proto3(f'import public "a{n + 1}.proto";') for n in range(1, 400)]
+    last = proto3("")
+    old = [proto3(f'import public "a1.proto"; {elements}'), *rest, last, proto3("")]
+    new = [proto3('import public "a1.proto";'), *rest, last, proto3(elements)]
+    before, after = descriptors(*old), descriptors(*new)
+    begun = time.process_time()
+    assert len(breaking_changes(before, after)) == 5_000
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(

@@ -287,6 +287,26 @@ def test_who_depends_on_a_purged_organization_is_told(owner, rival, cast):
     assert later.json()["detail"] == gone
 
 
+def test_who_takes_the_name_of_a_purged_organization_is_not_taken_for_it(owner, rival, cast):
+    publish(rival, "time", org="rival", is_public=True)
+    depends = {"imports": ["time"], "dependencies": ["rival/time@1.0.0"]}
+    assert publish(owner, "pay", **depends).status_code == 201
+    now = cast.org.created_at
+    Organization.objects.filter(pk=cast.other_org.pk).update(
+        status="closed", closed_at=now, purge_after=now
+    )
+    assert purge_organization(org_id=cast.other_org.pk, now=now)
+    assert rival.post("/orgs", {"name": "rival", "display_name": "Not it"}).status_code == 201
+    assert publish(rival, "time", org="rival", is_public=True).status_code == 201
+    refused = publish(owner, "pay", "1.1.0", **depends)
+    assert refused.json()["errors"][0]["code"] == "unavailable_dependency"
+    assert "rival is another organization" in refused.json()["detail"]
+    assert Version.objects.filter(module__name="pay").count() == 1
+    # Nobody else had trusted the other one.
+    owner.delete(f"{ACME}/pay")
+    assert publish(owner, "pay", "1.1.0", **depends).status_code == 201
+
+
 def test_without_sharing_a_scope_sees_only_its_own(owner, rival, cast):
     publish(rival, "time", org="rival", is_public=True)
     publish(owner, "pay", imports=["time"], dependencies=["rival/time@1.0.0"])

@@ -7,7 +7,7 @@ import pytest
 
 from quotas.models import LimitOverride
 from registry.models import Blob, Module, Version
-from registry.protoc import Limits
+from registry.protoc import Limits, run_protoc
 from registry.services import validation
 from registry.tests.conftest import contents_in, files, gauge, make_module, push
 
@@ -316,8 +316,12 @@ def test_an_extension_that_a_faulty_file_defines_is_not_missed(owner):
 
 def test_a_fault_in_each_of_a_thousand_files_is_told_in_two_runs(owner, monkeypatch):
     runs = []
-    real = validation.run_protoc
-    monkeypatch.setattr(validation, "run_protoc", lambda **kw: runs.append(1) or real(**kw))
+
+    def counted(**options):
+        runs.append(options)
+        return run_protoc(**options)
+
+    monkeypatch.setattr(validation, "run_protoc", counted)
     body = files(
         **{f"f{n:03}": f"{V3}message M{n} {{ Gone{n} a = 1; Lost b = 2; }}" for n in range(1000)}
     )

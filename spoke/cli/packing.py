@@ -60,7 +60,7 @@ def collect(folder: Path) -> list[SourceFile]:
 def pack(files: list[SourceFile], target: IO[bytes]) -> None:
     """Writes the files as tar.gz, the same bytes for the same files. Raises UsageProblem."""
     with (
-        gzip.GzipFile(fileobj=target, mode="wb", filename="", mtime=0) as packed,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=target, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for file in files:

@@ -37,7 +37,7 @@ def _peer(request: HttpRequest) -> str | None:
 
 def wants_page(request: HttpRequest) -> bool:
     """Whether a browser asks at an address that has pages for people."""
-    pages = request.path.startswith(("/accounts/", "/admin/"))
+    pages = request.path.startswith(("/accounts/", "/admin/", "/app/"))
     return pages and "text/html" in request.headers.get("Accept", "")
 
 

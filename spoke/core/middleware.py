@@ -11,15 +11,22 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware import http
 from django.shortcuts import render
+from django.utils.cache import set_response_etag
 from django_ratelimit.core import is_ratelimited
 from django_structlog.middlewares import RequestMiddleware
 from redis.exceptions import RedisError
 
 from spoke.core import tenancy, valkey
-from spoke.core.errors import LengthRequired, RateLimited, ServiceUnavailable
+from spoke.core.errors import (
+    LengthRequired,
+    PreconditionFailed,
+    RateLimited,
+    ServiceUnavailable,
+)
 from spoke.core.http import client_address, wants_page
 from spoke.core.problem import is_outage, problem_response
 from spoke.core.requestid import request_id
+from spoke.core.tags import answer_to_condition
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 OUTAGE = "A service that Spoke depends on is not reachable at the moment. Try again."
@@ -86,19 +93,28 @@ class LengthRequiredMiddleware:
 
 
 class ConditionalGetMiddleware(http.ConditionalGetMiddleware):
-    """ETag and 304 for what is not streamed; the admin's and the static pages are left alone."""
+    """ETag and 304 for what is read and not streamed; the admin's and static pages are left alone."""
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        if request.path.startswith("/admin/") or response.streaming:
+        left_alone = request.path.startswith("/admin/") or response.streaming
+        if left_alone or request.method not in ("GET", "HEAD") or response.status_code != 200:
             return response
-        answer = super().process_response(request, response)
-        if answer is not response:  # a 304, which was counted like the answer that it spares
+        if "ETag" not in response.headers and self.needs_etag(response):
+            set_response_etag(response)
+        if "ETag" not in response.headers:
+            return response
+        try:
+            answer = answer_to_condition(request, response.headers["ETag"], response)
+        except PreconditionFailed as error:
+            answer = problem_response(error)
+        if answer is not response:  # it was counted like the answer that it spares
             for name, value in response.headers.items():
                 if name.lower().startswith(("ratelimit", "x-ratelimit")):
                     answer.headers[name] = value
-        return answer
+        checked: HttpResponseBase = answer
+        return checked
 
 
 class AnonymousRateLimitMiddleware:

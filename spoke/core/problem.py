@@ -8,6 +8,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import ErrorResponse
@@ -23,6 +24,8 @@ from spoke.core.requestid import current_request_id
 
 CONTENT_TYPE = "application/problem+json"
 NOT_UNDERSTOOD = "The request could not be understood."
+# A cache may keep a 404 that says nothing of it.
+NOT_KEPT = {"Cache-Control": "no-store"}
 MAX_ERRORS = 100  # in one problem
 # SQLSTATE classes and codes of a database that is away, ending, full or too busy: worth a retry.
 RETRYABLE_STATES = ("08", "53", "57P", "55P03", "40001", "40P01", "57014", "25P03")
@@ -80,7 +83,8 @@ def problem_response(error: DomainError) -> JsonResponse:
         title=error.title,
         **error.extra,
     )
-    return JsonResponse(body, status=error.status, content_type=CONTENT_TYPE, headers=error.headers)
+    headers = {**NOT_KEPT, **error.headers}
+    return JsonResponse(body, status=error.status, content_type=CONTENT_TYPE, headers=headers)
 
 
 def _place(attr: str | None) -> str:
@@ -177,18 +181,21 @@ class ProblemHandler(ExceptionHandler):
 
 
 def _plain(status: int, code: str, detail: str) -> HttpResponse:
-    return JsonResponse(
-        problem(status=status, code=code, detail=detail), status=status, content_type=CONTENT_TYPE
-    )
+    body = problem(status=status, code=code, detail=detail)
+    return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=NOT_KEPT)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler400: a request Django itself refuses (host, form size)."""
+    if wants_page(request):
+        return render(request, "400.html", status=400)
     return _plain(400, "bad_request", NOT_UNDERSTOOD)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """handler403."""
+    if wants_page(request):
+        return render(request, "403.html", status=403)
     return _plain(403, "permission_denied", "You may not do this.")
 
 
@@ -201,4 +208,8 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """handler500: our fault; the request id leads to the log."""
+    if wants_page(request):
+        # Nothing of the request is looked at, which may be what failed.
+        number = request.META.get("HTTP_X_REQUEST_ID", "")
+        return HttpResponse(render_to_string("500.html", {"number": number}), status=500)
     return _plain(500, "server_error", "Something went wrong on our side. It has been reported.")

@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from spoke.core.serializers import StrictQuerySerializer
 
+PROBLEM = "application/problem+json"
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
@@ -54,7 +55,7 @@ def problem_example(
         value=value,
         response_only=True,
         status_codes=[str(status)],
-        media_type="application/problem+json",
+        media_type=PROBLEM,
     )
 
 
@@ -81,13 +82,25 @@ class AutoSchema(BaseAutoSchema):
         found: list[dict[str, Any]] = super()._get_pagination_parameters()  # type: ignore[no-untyped-call]
         return found
 
+    def _get_response_for_code(
+        self,
+        serializer: Any,
+        status_code: Any,
+        media_types: list[str] | None = None,
+        direction: Literal["request", "response"] = "response",
+    ) -> dict[str, Any]:
+        if media_types is None and str(status_code)[0] in "45":
+            media_types = [PROBLEM]
+        found: dict[str, Any] = super()._get_response_for_code(  # type: ignore[no-untyped-call]
+            serializer, status_code, media_types, direction
+        )
+        return found
+
     def _get_response_bodies(
         self, direction: Literal["request", "response"] = "response"
     ) -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         problem = OpenApiResponse(ProblemSerializer, description="A problem (RFC 9457).")
-        described = self._get_response_for_code(  # type: ignore[no-untyped-call]
-            problem, "default", media_types=["application/problem+json"], direction=direction
-        )
+        described = self._get_response_for_code(problem, "default", [PROBLEM], direction)
         bodies.setdefault("default", described)
         return bodies

@@ -17,6 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 from spoke.core import idempotency, tenancy
 from spoke.core.errors import PreconditionFailed
 from spoke.core.serializers import StrictQuerySerializer, StrictSerializer
+from spoke.core.tags import names_in, whole_tag
 
 
 class SpokeViewSet(GenericViewSet[Any]):
@@ -65,7 +66,8 @@ class SpokeViewSet(GenericViewSet[Any]):
         return handler
 
     def _run(self, request: Request, handler: Callable[[], Response]) -> Response:
-        self.query = self._read_query(request)
+        if self.action is not None:  # else it will be a 405
+            self.query = self._read_query(request)
         if request.method in ("POST", "PUT", "PATCH"):
             self._read_body(request)
         key = idempotency.read_key(request) if request.method == "POST" else None
@@ -133,6 +135,8 @@ class SpokeViewSet(GenericViewSet[Any]):
         for name, value in getattr(request, "limit_headers", {}).items():
             final.headers[name] = value
         final.headers.setdefault("Cache-Control", "private, no-cache")
+        if "ETag" in final.headers and isinstance(final, Response):
+            final.headers["ETag"] = whole_tag(final.headers["ETag"], final.data)
         return final
 
     def valid(self, serializer_class: type[BaseSerializer[Any]], data: Any, **kwargs: Any) -> Any:
@@ -151,11 +155,11 @@ class SpokeViewSet(GenericViewSet[Any]):
         return self.get_paginated_response(serializer.data)
 
     def require_match(self, request: Request, etag: str) -> None:
-        """Honours If-Match against the entity tag of the row, which the caller holds locked."""
+        """Honours If-Match against the name of what the caller holds locked, as `etag_of` gives it."""
         sent = request.headers.get("If-Match")
         if sent is None or sent.strip() == "*":
             return
-        if etag not in [tag.strip() for tag in sent.split(",")]:
+        if etag not in names_in(sent):
             raise PreconditionFailed(
                 "The resource has changed since you read it. Read it again.",
                 current_etag=etag,
@@ -163,5 +167,5 @@ class SpokeViewSet(GenericViewSet[Any]):
 
 
 def etag_of(row: Any) -> str:
-    """The strong entity tag of a row that has a `revision`, which every change raises."""
+    """What names a row in entity tags; it has a `revision`, which every change raises."""
     return f'"{row._meta.model_name}-{row.pk}-{row.revision}"'

@@ -87,7 +87,7 @@ def test_closing_and_suspending_ask_first_and_keep_why(staff, cast, api):
     }
     for action, words in told.items():
         page = staff.post(listing, {"action": action, "_selected_action": [cast.org.pk]})
-        assert "(acme) of owner@example.com, 4 members" in page.text
+        assert "(acme) of owner@example.com, members: 4" in page.text
         assert words in page.text
         assert Organization.objects.get(pk=cast.org.pk).status == "active"
     assert not AuditEvent.objects.filter(org=cast.org).exists()

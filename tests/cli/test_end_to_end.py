@@ -210,8 +210,8 @@ def test_each_command_prints_the_document_that_is_documented(spoke, live_server,
     (home / "pay/a.proto").write_text('syntax = "proto3"; message A { string a = 1; }')
     here = {"api_url", "organization", "me"}
     unpacked = {"directory", "written", "unchanged"}
-    options = ("--api-url", live_server.url, "--token", token("owner"))
-    assert printed("login", *options).keys() == printed("whoami").keys() == here
+    server = ("--api-url", live_server.url, "--token", token("owner"))
+    assert printed("login", *server).keys() == printed("whoami").keys() == here
     assert printed("orgs", "use", "acme") == {"organization": "acme"}
     assert [row["name"] for row in printed("orgs")] == ["acme"]
     assert printed("modules", "create", "pay")["name"] == "pay"

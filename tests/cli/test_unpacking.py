@@ -1,8 +1,10 @@
 """Hostile, damaged and harmless archives: nothing lies outside the folder, nothing is lost in it."""
 
 import io
+import shutil
 import stat
 import tarfile
+import tempfile
 import zipfile
 
 import pytest
@@ -179,7 +181,7 @@ class Stopped(BaseException):
 def interrupted(monkeypatch, after):
     """Copying `after` files works, then somebody presses Ctrl-C."""
     left = [after]
-    copy = unpacking.shutil.copyfileobj
+    copy = shutil.copyfileobj
 
     def stop(source, target):
         if not left[0]:
@@ -188,7 +190,7 @@ def interrupted(monkeypatch, after):
         left[0] -= 1
         copy(source, target)
 
-    monkeypatch.setattr(unpacking.shutil, "copyfileobj", stop)
+    monkeypatch.setattr(shutil, "copyfileobj", stop)
 
 
 @pytest.mark.parametrize("make", [tar_of, zip_of])
@@ -214,11 +216,12 @@ def test_only_the_folder_itself_has_to_be_writable(tmp_path, monkeypatch):
     into = tmp_path / "around" / "into"
     into.mkdir(parents=True)
     made = []
-    real = unpacking.tempfile.TemporaryDirectory
-    monkeypatch.setattr(
-        unpacking.tempfile,
-        "TemporaryDirectory",
-        lambda **options: made.append(options["dir"]) or real(**options),
-    )
+
+    class Noted(tempfile.TemporaryDirectory[str]):
+        def __init__(self, **options):
+            made.append(options["dir"])
+            super().__init__(**options)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", Noted)
     unpack(tar_of(("a", b"1")), into, force=False)
     assert (made, [p.name for p in into.iterdir()]) == ([into], ["a"])

@@ -106,7 +106,12 @@ def fill_billing(org, mark: str, now) -> None:
     PlanOffer.objects.create(org=org, code=mark, created_at=now)
     StripeCustomer.objects.create(org=org, stripe_id=f"cus_{mark}", created_at=now)
     PaymentMethod.objects.create(org=org, stripe_id=f"pm_{mark}", kind="card", created_at=now)
-    DunningNotice.objects.create(org=org, past_due_since=now, day=0, claimed_at=now)
+    DunningNotice.objects.create(
+        org=org,
+        past_due_since=now,
+        day=0,
+        claimed_at=now,
+    )
     over = {"start": now - timedelta(days=30), "end": now}
     invoice = Invoice.objects.create(
         org=org,

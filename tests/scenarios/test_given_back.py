@@ -71,7 +71,7 @@ def test_what_was_refunded_no_cancellation_gives_back(world):
     assert world.fake.store.of("customer")[world.customer()]["balance"] == 0
 
 
-def test_a_present_before_does_not_take_the_unused_time(world):
+def test_a_present_before_does_not_take_the_given_back(world):
     world.subscribe()
     world.to(HALF)
     assert issue(world, 4_900, amount_cents=2_450).status_code == 201

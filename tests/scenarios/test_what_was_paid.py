@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 import pytest
+import requests
+from structlog.testing import capture_logs
 
 from billing.models import Invoice, InvoiceStatus
+from billing.services import subscriptions
 from billing.services.invoicing import settle_invoice
 from billing.stripe.client import api
 from orgs.context import SYSTEM
-from quotas.models import UsagePeriod
+from quotas.models import Plan, UsagePeriod
 from quotas.resources import Resource
 from quotas.services.reservations import reserve
 from spoke.core import tenancy
@@ -178,3 +181,70 @@ def test_what_is_left_of_a_void_month_pays_for_no_change(world):
         assert (answer.status_code, answer.json()["code"]) == (409, "period_unpaid")
     assert change(world, plan="pro")["pending_plan"] == "pro"
     assert len(world.at_stripe()) == 2
+
+
+def paid_page(world):
+    made = world.client().post("/orgs/acme/billing/checkout", {"plan": "enterprise"})
+    requests.post(
+        made.json()["url"],
+        data={"number": "4242424242424242"},
+        timeout=10,
+        allow_redirects=False,
+    )
+
+
+def test_whoever_paid_on_a_page_that_nobody_told_of_is_not_subscribed_twice(world):
+    paid_page(world)
+    world.control.drop_webhooks(50)
+    world.settle()
+    wish = {"plan": "pro", "payment_method_id": "pm_card_mastercard"}
+    answer = world.client().post(SUBSCRIPTION, wish)
+    assert (answer.status_code, answer.json()["code"]) == (409, "subscription_exists")
+    world.settle()
+    assert (world.plan(), world.subscription().status) == ("enterprise", "active")
+    assert [row["status"] for row in world.fake.store.of("subscription").values()] == ["active"]
+    assert [row["amount"] for row in world.fake.store.of("charge").values()] == [49_900]
+
+
+def test_a_subscription_beside_one_by_hand_is_reported(world):
+    paid_page(world)
+    with tenancy.organization(world.acme):
+        subscriptions.start_subscription(
+            org_id=world.acme,
+            plan=Plan.objects.current().get(code="pro"),
+            interval="month",
+            currency="usd",
+            actor=SYSTEM,
+            now=world.at,
+        )
+    with capture_logs() as logs:
+        world.settle()
+    told = [entry for entry in logs if entry["event"] == "stripe.second_subscription"]
+    (there,) = world.fake.store.of("subscription")
+    assert {(entry["subscription"], entry["org_id"]) for entry in told} == {(there, world.acme)}
+    assert world.plan() == "pro"
+
+
+@pytest.mark.parametrize(("refunded", "status"), [(49_900, 409), (900, 200)])
+def test_what_was_refunded_pays_for_no_change(world, refunded, status):
+    world.subscribe("enterprise")
+    charge = world.fake.store.newest("charge")[0]["id"]
+    api().refunds.create({"charge": charge, "amount": refunded})
+    world.settle()
+    world.to(utc(3, 10))
+    answer = world.client().patch(SUBSCRIPTION, {"plan": "pro", "interval": "year"})
+    assert answer.status_code == status, answer.content
+    world.settle()
+    assert world.plan() == ("enterprise" if status == 409 else "pro")
+    assert len(world.at_stripe()) == (1 if status == 409 else 2)
+
+
+def test_a_discount_stands_in_no_changes_way(world):
+    world.subscribe()
+    coupon = api().coupons.create({"percent_off": 50, "duration": "forever"})
+    there = world.subscription().stripe_id
+    api().subscriptions.update(there, {"discounts": [{"coupon": coupon.id}]})
+    world.to(utc(4, 5) + 3 * HOURS, step=HOURS * 12)
+    assert world.invoices() == [("stripe", 4_900, "paid"), ("stripe", 2_450, "paid")]
+    change(world, plan="enterprise")
+    assert end_at_once(world) < 0
