@@ -76,6 +76,7 @@ class Billing(OrgPage):
     template, tab, roles = "pages/billing.html", "billing", TEAM
     reads: ClassVar[dict[str, str]] = {
         "subscription": "/subscription",
+        "balance": "/billing/balance",
         "upcoming": "/invoices/upcoming",
         "methods": "/payment-methods",
         "invoices": "/invoices",

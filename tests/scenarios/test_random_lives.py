@@ -28,6 +28,13 @@ def at_once(monkeypatch):
     monkeypatch.setattr(stripe.RequestsClient, "_sleep_time_seconds", lambda *a, **k: 0)
 
 
+def tell(text: str) -> None:
+    """To the file of a long run."""
+    if log := os.environ.get("LIVES_LOG"):
+        with Path(log).open("a") as file:
+            file.write(f"{text}\n")
+
+
 @pytest.mark.slow
 def test_random_lives(world):
     neighbour = Neighbour(world)
@@ -36,9 +43,8 @@ def test_random_lives(world):
         try:
             live_through(Life(world, seed), STEPS)
             neighbour.check(world)
+            tell(f"{seed}: nothing to complain of")
         except AssertionError as failure:
             failures.append("".join(traceback.format_exception(failure)))
-            if log := os.environ.get("LIVES_LOG"):
-                with Path(log).open("a") as file:
-                    file.write(f"======\n{failure}\n{failures[-1][-2000:]}\n")
+            tell(f"{seed}: {failure}\n{failures[-1][-2000:]}")
     assert not failures, "\n\n".join(failures)

@@ -26,7 +26,7 @@ class Failure(AssertionError):
 
 
 class Life:
-    """`dice` decides everything. `ledger` has what was used and when, as the test did it."""
+    """`dice` decides everything. `jobs` and `levels` (of storage) say what was used, and when."""
 
     def __init__(self, world: World, seed: int) -> None:
         self.world, self.seed, self.dice = world, seed, random.Random(seed)

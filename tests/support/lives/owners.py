@@ -16,7 +16,7 @@ from spoke.core import tenancy
 from spoke.core.errors import DomainError
 from tests.support.lives.checks import GRANTING, given_back, worth
 from tests.support.lives.expected import price_of
-from tests.support.lives.life import DAY, HOUR, MINUTE, Life, cents
+from tests.support.lives.life import DAY, HOUR, MINUTE, SECOND, Life, cents
 
 GB = 2**30
 CARDS = (
@@ -230,7 +230,7 @@ def work(life: Life) -> None:
                     at=at,
                     now=life.world.at,
                 )
-        life.turn(life.world.at + dice.randrange(1, 7_200) * MINUTE / 60)
+        life.turn(life.world.at + dice.randrange(1, 7_200) * SECOND)
 
 
 def _store(life: Life) -> None:
@@ -272,7 +272,7 @@ def hours(life: Life) -> None:
 
 
 def days(life: Life) -> None:
-    length = life.dice.randrange(1, 41) * DAY + life.dice.randrange(86_400) * MINUTE / 60
+    length = life.dice.randrange(1, 41) * DAY + life.dice.randrange(86_400) * SECOND
     away = life.dice.random() < 0.15
     life.live(length, life.dice.choice([DAY / 2, 3 * DAY, 9 * DAY]), away=away)
 
