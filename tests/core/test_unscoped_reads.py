@@ -83,6 +83,9 @@ def fill(cast, api, who: str, org) -> None:
         key = {"Idempotency-Key": f"{path}-{body.get('name')}"}
         response = sender.post(url + path, body, format="json", headers=key)
         assert response.status_code == 201, (path, response.json())
+    retired = f"{url}/modules/{mark}-base/versions"
+    assert client.post(retired, base | {"version": "2.0.0"}).status_code == 201
+    assert client.delete(f"{retired}/2.0.0").status_code == 204
     order = client.post(f"{url}/modules/{mark}/versions/1.0.0/compile", {"language": "python"})
     assert order.status_code == 202, order.json()
     override = {"max_modules": 7, "reason": mark}
