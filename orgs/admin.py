@@ -293,3 +293,17 @@ class AuditEventAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]
     search_fields = ("org__name", "actor_label", "action", "target_id", "request_id")
     ordering = ("-id",)
     show_full_result_count = False
+
+
+@admin.register(models.RetiredName)
+class RetiredNameAdmin(ModelAdmin):
+    """Names of purged organizations. Deleted here, a name can be taken again."""
+
+    list_display = ("name", "retired_at")
+    search_fields = ("name",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -3,7 +3,7 @@
 from orgs.models.audit import AuditEvent
 from orgs.models.invitation import Invitation, InvitationStatus
 from orgs.models.member import Membership, OwnershipTransfer, TransferStatus
-from orgs.models.organization import Organization, OrganizationStatus
+from orgs.models.organization import Organization, OrganizationStatus, RetiredName
 from orgs.models.token import ApiToken, TokenStatus
 from orgs.models.user import User, normalize_email
 
@@ -16,6 +16,7 @@ __all__ = [
     "Organization",
     "OrganizationStatus",
     "OwnershipTransfer",
+    "RetiredName",
     "TokenStatus",
     "TransferStatus",
     "User",

@@ -64,3 +64,13 @@ class Organization(models.Model):
     def email(self) -> str:
         """Where Spoke writes to about this organization: its owner's address."""
         return self.owner.email
+
+
+class RetiredName(models.Model):
+    """A name that a purged organization had. Nobody else gets it: references to it would mean theirs."""
+
+    name = models.CharField(max_length=63, unique=True)
+    retired_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

@@ -18,6 +18,7 @@ from orgs.models import (
     Organization,
     OrganizationStatus,
     OwnershipTransfer,
+    RetiredName,
     TransferStatus,
     User,
 )
@@ -100,6 +101,9 @@ def create_organization(
         if "orgs_organization_name" not in str(exc):
             raise
         raise NameTaken("Another organization has this name.", field="name") from exc
+    # Looked at once the name is ours: whoever purges its last owner has retired it by then.
+    if RetiredName.objects.filter(name=name).exists():
+        raise NameTaken("Another organization had this name.", field="name")
     Membership.objects.create(org=org, user=user, role=Role.OWNER, created_at=now, updated_at=now)
     record_event(
         org_id=org_id,
@@ -323,7 +327,8 @@ def organizations_to_purge(*, now: datetime) -> list[int]:
 def purge_organization(*, org_id: int, now: datetime) -> bool:
     """Every row of a closed organization is gone, for good; says whether there was anything to do.
 
-    Run twice, or before its time, it does nothing. Files are left to the registry's own sweep.
+    Its name is given to nobody else: who pulls modules by it would get another's. Run twice, or before
+    its time, it does nothing. Files are left to the registry's own sweep.
     """
     with tenancy.all_organizations(reason=f"purge organization {org_id}", actor=SYSTEM.label):
         org = (
@@ -334,5 +339,6 @@ def purge_organization(*, org_id: int, now: datetime) -> bool:
         if org is None:
             return False
         idempotency.forget_organization(org_id=org_id)
+        RetiredName.objects.create(name=org.name, retired_at=now)
         org.delete()
     return True

@@ -1,12 +1,13 @@
 """Closing, reopening, suspending and purging."""
 
+import threading
 from datetime import timedelta
 
 import time_machine
 from celery import current_app
 from django.apps import apps
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from conftest import door
@@ -18,6 +19,7 @@ from orgs.models import (
     Organization,
     OrganizationStatus,
     OwnershipTransfer,
+    RetiredName,
 )
 from orgs.services.organizations import (
     purge_organization,
@@ -26,6 +28,7 @@ from orgs.services.organizations import (
 )
 from orgs.tasks import purge_closed_organizations
 from orgs.tests.helpers import at_once, audited
+from spoke.devservers.errors import wait_until
 
 
 def fill(cast) -> None:
@@ -122,7 +125,40 @@ def test_after_thirty_days_it_is_too_late_and_every_row_goes(cast, api):
     assert rows_of(cast.org.pk) == {}
     assert rows_of(cast.other_org.pk) == other_rows
     assert owner.get("/orgs/acme").status_code == 404
+    # Who pulls modules by the name would get another's.
+    again = owner.post("/orgs", {"name": "acme"})
+    assert (again.status_code, again.json()["code"]) == (409, "name_taken")
+    assert not Organization.objects.filter(name="acme").exists()
+    RetiredName.objects.get(name="acme").delete()
     assert owner.post("/orgs", {"name": "acme"}).status_code == 201
+
+
+def test_a_name_that_is_retired_meanwhile_is_not_taken(committed_cast):
+    """Somebody asks for the name while the purge of its last owner is not committed yet."""
+    client, answers = committed_cast.client("outsider"), []
+
+    def ask():
+        answers.append(client.post("/orgs", {"name": "acme"}, format="json"))
+        connection.close()
+
+    thread = threading.Thread(target=ask)
+    with door(), transaction.atomic():
+        Organization.objects.filter(pk=committed_cast.org.pk).update(
+            status="closed", closed_at=timezone.now(), purge_after=timezone.now()
+        )
+        assert purge_organization(org_id=committed_cast.org.pk, now=timezone.now())
+        thread.start()
+        assert wait_until(is_waited_for, seconds=10)
+    thread.join(10)
+    assert [(row.status_code, row.json()["code"]) for row in answers] == [(409, "name_taken")]
+    with door():
+        assert not Organization.objects.filter(name="acme").exists()
+
+
+def is_waited_for() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None
 
 
 def rows_of(org_id: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ GLOBAL = {
     "orgs_user": "people exist apart from organizations",
     "orgs_user_groups": "Django's admin",
     "orgs_user_user_permissions": "Django's admin",
+    "orgs_retiredname": "names whose organizations are gone",
     "quotas_plan": "the public catalogue",
     "quotas_planlimit": "the public catalogue",
     "quotas_planprice": "the public catalogue",
