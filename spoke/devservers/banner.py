@@ -8,6 +8,7 @@ def banner(root: Path, url: str) -> list[str]:
     demo = read_env(root / ".local" / "demo.env")
     rows = [
         ("Sign in", f"{url}/accounts/login/"),
+        ("Organizations", f"{url}/app/"),
         ("API documentation", f"{url}/docs"),
         ("Admin", f"{url}/admin/"),
     ]
