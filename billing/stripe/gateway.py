@@ -392,14 +392,5 @@ def undelivered_events(*, since: datetime) -> Iterator[dict[str, Any]]:
             }
         )
         for row in found.auto_paging_iter():
-            yield _as_delivered(row)
-
-
-def get_event(event: str) -> dict[str, Any]:
-    with translated():
-        return _as_delivered(api().events.retrieve(event))
-
-
-def _as_delivered(event: Any) -> dict[str, Any]:
-    """As a webhook has it: the client makes Decimals of some texts."""
-    return dict(json.loads(json.dumps(event.to_dict(), default=str)))
+            # As a webhook has it: the client makes Decimals of some texts.
+            yield dict(json.loads(json.dumps(row.to_dict(), default=str)))
