@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 from django.db import connection
-from django.db.models import Max
 from psycopg.types.json import Jsonb
 
 from billing.models import (
@@ -268,9 +267,3 @@ def prune(*, now: datetime) -> int:
     old = WebhookEvent.objects.filter(status=EventStatus.DONE, received_at__lt=now - KEPT)
     deleted, _ = old.delete()
     return deleted
-
-
-def last_received() -> datetime | None:
-    """When Stripe last told us anything."""
-    found: datetime | None = WebhookEvent.objects.aggregate(at=Max("received_at"))["at"]
-    return found
