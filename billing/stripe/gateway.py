@@ -385,12 +385,12 @@ def undelivered_events(*, since: datetime) -> Iterator[dict[str, Any]]:
     """Events that no webhook took, oldest last."""
     with translated():
         found = api().events.list(
-            {
-                "created": {"gte": int(since.timestamp())},
-                "delivery_success": False,
-                "limit": 100,
-            }
+            {"created": {"gte": int(since.timestamp())}, "delivery_success": False, "limit": 100}
         )
         for row in found.auto_paging_iter():
-            # As a webhook has it: the client makes Decimals of some texts.
-            yield dict(json.loads(json.dumps(row.to_dict(), default=str)))
+            yield _as_delivered(row)
+
+
+def _as_delivered(event: Any) -> dict[str, Any]:
+    """As a webhook has it: the client makes Decimals of some texts."""
+    return dict(json.loads(json.dumps(event.to_dict(), default=str)))

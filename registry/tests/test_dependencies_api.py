@@ -2,7 +2,7 @@
 
 import pytest
 
-from orgs.models import Organization
+from orgs.models import Organization, RetiredName
 from orgs.services.organizations import purge_organization
 from registry.models import Module, Version, VersionDependency
 from registry.services.dependencies import closure_of, source_files
@@ -296,6 +296,8 @@ def test_who_takes_the_name_of_a_purged_organization_is_not_taken_for_it(owner, 
         status="closed", closed_at=now, purge_after=now
     )
     assert purge_organization(org_id=cast.other_org.pk, now=now)
+    # Staff give the name free.
+    RetiredName.objects.all().delete()
     assert rival.post("/orgs", {"name": "rival", "display_name": "Not it"}).status_code == 201
     assert publish(rival, "time", org="rival", is_public=True).status_code == 201
     refused = publish(owner, "pay", "1.1.0", **depends)
