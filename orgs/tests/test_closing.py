@@ -28,7 +28,7 @@ from orgs.services.organizations import (
 )
 from orgs.tasks import purge_closed_organizations
 from orgs.tests.helpers import at_once, audited
-from spoke.devservers.errors import wait_until
+from tests.support.waiting import one_waits
 
 
 def fill(cast) -> None:
@@ -148,17 +148,11 @@ def test_a_name_that_is_retired_meanwhile_is_not_taken(committed_cast):
         )
         assert purge_organization(org_id=committed_cast.org.pk, now=timezone.now())
         thread.start()
-        assert wait_until(is_waited_for, seconds=10)
+        assert one_waits()
     thread.join(10)
     assert [(row.status_code, row.json()["code"]) for row in answers] == [(409, "name_taken")]
     with door():
         assert not Organization.objects.filter(name="acme").exists()
-
-
-def is_waited_for() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
-        return cursor.fetchone() is not None
 
 
 def rows_of(org_id: int) -> dict[str, int]:

@@ -8,7 +8,6 @@ from functools import partial
 from threading import Event
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from conftest import door
@@ -26,6 +25,7 @@ from registry.tests.compiling import (
 )
 from registry.tests.conftest import make_module, push
 from registry.tests.threads import run_together
+from tests.support.waiting import one_waits
 
 DAY = timedelta(days=1)
 
@@ -178,17 +178,8 @@ def test_an_order_waits_for_the_sweep_of_its_archive_and_compiles_anew(
         return ordered(owner)
 
     def watch():
-        pause, tries = Event(), 0
-        while not waiting.is_set() and tries < 500:
-            tries += 1
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN"
-                    " (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
-                )
-                if cursor.fetchone() == (1,):
-                    waiting.set()
-            pause.wait(0.02)
+        if one_waits():
+            waiting.set()
 
     swept, again, _ = run_together([partial(sweep, committed, 31 * DAY), order_again, watch])
     assert waiting.is_set()

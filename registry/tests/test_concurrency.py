@@ -6,7 +6,6 @@ from functools import partial
 from threading import Event
 
 import pytest
-from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -23,6 +22,7 @@ from registry.tests.conftest import contents_in, files, gauge, make_module, push
 from registry.tests.threads import run_together
 from spoke.core import tenancy
 from spoke.core.errors import ServiceUnavailable
+from tests.support.waiting import one_waits
 
 URL = "/orgs/acme/modules"
 
@@ -242,17 +242,8 @@ def test_a_push_waits_for_the_sweep_of_its_content_and_writes_it_anew(
 
     def watch():
         # The sweep goes on once the push stands waiting at the lock.
-        pause, tries = Event(), 0
-        while not waiting.is_set() and tries < 500:
-            tries += 1
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN"
-                    " (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
-                )
-                if cursor.fetchone() == (1,):
-                    waiting.set()
-            pause.wait(0.02)
+        if one_waits():
+            waiting.set()
 
     assert run_together([sweep, push_again, watch])[:2] == [1, 201]
     assert owner.get(f"{URL}/pay/versions/1.0.0/files/a.proto").content == b"// same content"

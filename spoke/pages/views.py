@@ -117,31 +117,32 @@ class Tokens(OrgPage):
         return {**super().context(), "roles": ROLES[:3], "scopes": SCOPES}
 
 
-class Activity(OrgPage):
+class Listing(OrgPage):
+    """A page of one long list of the API's, part by part; `listing` is its name here, and its path."""
+
+    listing: ClassVar[tuple[str, str]]
+
+    def context(self) -> dict[str, Any]:
+        name, path = self.listing
+        answer = self.ask(path, **cursor_of(self.request))
+        if answer.status == 400:
+            raise Http404
+        found = answer.data if answer.ok else None
+        return {**super().context(), name: found, "older": older(found)}
+
+
+class Activity(Listing):
     """The audit log, newest first."""
 
     template, tab, roles = "pages/activity.html", "activity", TEAM
-
-    def context(self) -> dict[str, Any]:
-        answer = self.ask("/audit-log", **cursor_of(self.request))
-        if answer.status == 400:
-            raise Http404
-        found = answer.data if answer.ok else None
-        return {**super().context(), "log": found, "older": older(found)}
+    listing = ("log", "/audit-log")
 
 
-class Modules(OrgPage):
+class Modules(Listing):
     """The modules."""
 
-    template, tab = "pages/modules.html", "modules"
-    roles = MEMBERS
-
-    def context(self) -> dict[str, Any]:
-        answer = self.ask("/modules", **cursor_of(self.request))
-        if answer.status == 400:
-            raise Http404
-        found = answer.data if answer.ok else None
-        return {**super().context(), "modules": found, "older": older(found)}
+    template, tab, roles = "pages/modules.html", "modules", MEMBERS
+    listing = ("modules", "/modules")
 
 
 class Settings(OrgPage):

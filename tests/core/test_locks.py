@@ -10,11 +10,8 @@ from django.db import OperationalError, connection
 
 from spoke.core.locks import LockedError, held
 from spoke.devservers.errors import wait_until
+from tests.support.waiting import one_waits
 
-WAITING = """
-SELECT clock_timestamp() - waitstart > %s * interval '1 millisecond'
-FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-"""
 MINE = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,16 +48,12 @@ def another(name: str, *, wait: float | None = None, timeout: str = "20ms") -> I
     assert not thread.is_alive()
 
 
-def has_waited(milliseconds: int) -> bool:
-    return wait_until(lambda: (True,) in read(WAITING, milliseconds), seconds=10)
-
-
 @pytest.mark.parametrize("wait", [10, math.inf])
 def test_waits_beyond_the_limit_of_the_database(wait):
     holder = held("a")
     holder.__enter__()
     with another("a", wait=wait) as came:
-        assert has_waited(100)
+        assert one_waits(milliseconds=100)
         assert came == []
         holder.__exit__(None, None, None)
     assert came == [1]

@@ -12,8 +12,8 @@ from billing.services import by_card
 from quotas.models import PlanTerm
 from spoke.core import tenancy
 from spoke.core.locks import held
-from spoke.devservers.errors import wait_until
 from tests.support.stripe_world import utc
+from tests.support.waiting import one_waits
 
 SUBSCRIPTION = "/orgs/acme/subscription"
 
@@ -184,7 +184,7 @@ def test_bad_input_names_its_field_and_changes_nothing(world, wish, field):
 
 def test_a_webhook_of_the_same_subscription_is_waited_for(world):
     with at_work_with(world.acme) as done:
-        waiting = threading.Thread(target=lambda: (wait_until(is_waited_for, seconds=10), done()))
+        waiting = threading.Thread(target=end_once_it_is_waited_for, args=[done])
         waiting.start()
         answer = subscribe(world)
         waiting.join(10)
@@ -225,10 +225,9 @@ def at_work_with(org_id: int) -> Iterator[Callable[[], None]]:
         thread.join(10)
 
 
-def is_waited_for() -> bool:
+def end_once_it_is_waited_for(end: Callable[[], None]) -> None:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-            return cursor.fetchone() is not None
+        assert one_waits()
+        end()
     finally:
         connection.close()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spoke.devservers.errors import wait_until
+from spoke.devservers.supervisor import QUEUES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,5 +83,4 @@ def running_web(
 
 # All queues, on one thread.
 WORKER = ["celery", "--quiet", "-A", "spoke", "worker", "--pool", "solo", "--loglevel", "WARNING"]
-WORKER += ["-Q", "default,email,metering,billing,compile"]
-WORKER += ["--without-gossip", "--without-mingle"]
+WORKER += ["-Q", QUEUES, "--without-gossip", "--without-mingle"]
